@@ -1,0 +1,228 @@
+"""Trains: many changes of one station in one Kafka record. docs/train.md is the format's text.
+
+A train's value is one Arrow IPC stream per car, back to back; a car holds the changes of one
+resource and lane. The manifest, in the Kafka header of that name, counts what is inside, so
+that ledgers need not open the value. Every hop carries the same record: cleaning adds columns.
+
+Columns of a car, in order:
+  _op      uint8          ASCII of c (create) u (update) d (delete) r (read in a snapshot) t (truncate)
+  _lane    uint8          Lane
+  _seq     uint64         dense number within (station, partition, lane)
+  _epoch   uint32         \
+  _pos     uint64          | the identity (datarail.position.Identity)
+  _idx     uint64          |
+  _part    uint8          /
+  _xid     uint64         the source's transaction (0: unknown); lets an audit compare under load
+  _commit  timestamp[us]  when the source committed, UTC; snapshot rows: when they were read
+  _unchanged  binary      null, or a bitmap (bit i%8 of byte i//8 = item i) of items the source did
+                          not send because they did not change (TOAST): unchanged is not null
+  _w_<item>   utf8        every item as written by the source, null where null or unchanged
+cleaning adds
+  _key      utf8          the source key as text (datarail.keys)
+  _held     bool          true: a hard rule failed, the change is in quarantine
+  _findings utf8          null, or a JSON list of findings
+  <item>    typed         the cleaned value (datarail.types)
+An item whose own name begins with "_" is spelled with one more "_" (`column`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import orjson
+import pyarrow as pa
+
+from datarail.errors import BadRecord
+from datarail.position import Identity, Lane
+
+VERSION = b"1"
+WRITTEN = "_w_"
+
+META: list[tuple[str, pa.DataType]] = [
+    ("_op", pa.uint8()),
+    ("_lane", pa.uint8()),
+    ("_seq", pa.uint64()),
+    ("_epoch", pa.uint32()),
+    ("_pos", pa.uint64()),
+    ("_idx", pa.uint64()),
+    ("_part", pa.uint8()),
+    ("_xid", pa.uint64()),
+    ("_commit", pa.timestamp("us", "UTC")),
+    ("_unchanged", pa.binary()),
+]
+
+#: Bodies below this many rows are left as they are: compressing them costs more than it saves.
+_COMPRESS_FROM_ROWS = 64
+_PLAIN = pa.ipc.IpcWriteOptions()
+_ZSTD = pa.ipc.IpcWriteOptions(compression=pa.Codec("zstd", compression_level=1))
+
+
+def column(item: str) -> str:
+    """The column of an item's cleaned value; injective, never a meta column's name."""
+    return "_" + item if item.startswith("_") else item
+
+
+def item_of(column_name: str) -> str:
+    """The inverse of `column`."""
+    return column_name[1:] if column_name.startswith("__") else column_name
+
+
+def raw_schema(items: Sequence[str]) -> pa.Schema:
+    """The schema of a raw car whose resource has these items, in the source's order."""
+    return pa.schema([*META, *((WRITTEN + item, pa.utf8()) for item in items)])
+
+
+@dataclass(slots=True)
+class CarEntry:
+    """One car's line in the manifest: rows counted so that nobody has to open it.
+
+    ops counts changes by operation; a truncate goes to every partition and is counted by
+    partition 0 alone, so sum(ops.values()) may be less than rows.
+    Clean trains: held of the rows are in quarantine; filtered rows were left out because the
+    contract asked for it; unreadable ones were in a raw train that could not be opened. The
+    last two are not among rows. So counted(raw) = counted(clean) + filtered + unreadable.
+    """
+
+    resource: str
+    lane: Lane
+    rows: int
+    ops: dict[str, int]
+    bytes: int = 0
+    held: int = 0
+    filtered: int = 0
+    unreadable: int = 0
+    first_commit: int = 0  # microseconds since the epoch, UTC
+    last_commit: int = 0
+
+    @property
+    def counted(self) -> int:
+        return sum(self.ops.values())
+
+
+@dataclass(slots=True)
+class Manifest:
+    """What a train carries.
+
+    seq: by lane, the first and last number inside. Clean trains cover what the raw trains
+    covered, dropped rows included, so that the next hop can see gaps.
+    last: identity of the last stream change up to which this partition is complete.
+    raw: clean trains only: the half-open range of raw offsets they were made from.
+    filtered: rows per resource the contract asked to leave out live in CarEntry.filtered.
+    """
+
+    station: str
+    epoch: int
+    captured: int  # microseconds: when the train was closed by its maker
+    seq: dict[Lane, tuple[int, int]] = field(default_factory=dict)
+    cars: list[CarEntry] = field(default_factory=list)
+    last: Identity | None = None
+    raw: tuple[int, int] | None = None
+
+    @property
+    def rows(self) -> int:
+        return sum(car.rows for car in self.cars)
+
+
+@dataclass(slots=True)
+class Train:
+    """A manifest and its cars, in the same order."""
+
+    manifest: Manifest
+    cars: list[pa.RecordBatch]
+
+
+Headers = Sequence[tuple[str, bytes]]
+
+
+def encode(manifest: Manifest, cars: Sequence[pa.RecordBatch]) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """Value and headers of a train; fills in each entry's byte length.
+
+    Raises ValueError when cars and entries do not belong together.
+    """
+    sink = pa.BufferOutputStream()
+    for entry, car in zip(manifest.cars, cars, strict=True):
+        if entry.rows != car.num_rows:
+            raise ValueError(f"car {entry.resource}: {car.num_rows} rows, manifest says {entry.rows}")
+        start = sink.tell()
+        options = _ZSTD if car.num_rows >= _COMPRESS_FROM_ROWS else _PLAIN
+        with pa.ipc.new_stream(sink, car.schema, options=options) as writer:
+            writer.write_batch(car)
+        entry.bytes = sink.tell() - start
+    return sink.getvalue().to_pybytes(), [("datarail", VERSION), ("manifest", _dump(manifest))]
+
+
+def read_manifest(headers: Headers | Mapping[str, bytes] | None) -> Manifest:
+    """The manifest in a record's headers; raises BadRecord saying what is wrong with it."""
+    by_name = dict(headers or ())
+    if by_name.get("datarail") != VERSION:
+        found = by_name.get("datarail")
+        raise BadRecord(f"not a train of version {VERSION.decode()}: header datarail is {found!r}")
+    try:
+        return _load(orjson.loads(by_name["manifest"]))
+    except (KeyError, ValueError, TypeError, AttributeError) as error:
+        raise BadRecord(f"unreadable train manifest: {error!r}") from error
+
+
+def decode(value: bytes | None, headers: Headers | Mapping[str, bytes] | None) -> Train:
+    """Open a whole train; raises BadRecord when any part of it does not hold."""
+    manifest = read_manifest(headers)
+    buffer = pa.py_buffer(value or b"")
+    cars, start = [], 0
+    for entry in manifest.cars:
+        piece = buffer.slice(start, entry.bytes)
+        start += entry.bytes
+        try:
+            with pa.ipc.open_stream(piece) as reader:
+                car = reader.read_next_batch()
+        except (pa.ArrowException, StopIteration, OSError) as error:
+            raise BadRecord(f"car {entry.resource} cannot be read: {error}") from error
+        if car.num_rows != entry.rows:
+            raise BadRecord(f"car {entry.resource} has {car.num_rows} rows, manifest says {entry.rows}")
+        cars.append(car)
+    if start != buffer.size:
+        raise BadRecord(f"train has {buffer.size} bytes, manifest accounts for {start}")
+    return Train(manifest, cars)
+
+
+def merge_seq(ranges: Iterable[Mapping[Lane, tuple[int, int]]]) -> dict[Lane, tuple[int, int]]:
+    """The range that consecutive trains cover together, by lane."""
+    merged: dict[Lane, tuple[int, int]] = {}
+    for seq in ranges:
+        for lane, (first, last) in seq.items():
+            known = merged.get(lane)
+            merged[lane] = (first, last) if known is None else (min(known[0], first), max(known[1], last))
+    return merged
+
+
+def _dump(manifest: Manifest) -> bytes:
+    return orjson.dumps(
+        {
+            "station": manifest.station,
+            "epoch": manifest.epoch,
+            "captured": manifest.captured,
+            "seq": {str(int(lane)): pair for lane, pair in manifest.seq.items()},
+            "last": manifest.last.text() if manifest.last else None,
+            "raw": manifest.raw,
+            "cars": [
+                [
+                    *(car.resource, int(car.lane), car.rows, car.ops, car.bytes),
+                    *(car.held, car.filtered, car.unreadable, car.first_commit, car.last_commit),
+                ]
+                for car in manifest.cars
+            ],
+        }
+    )
+
+
+def _load(data: dict[str, Any]) -> Manifest:
+    return Manifest(
+        station=data["station"],
+        epoch=data["epoch"],
+        captured=data["captured"],
+        seq={Lane(int(lane)): (pair[0], pair[1]) for lane, pair in data["seq"].items()},
+        last=Identity.parse(data["last"]) if data["last"] else None,
+        raw=(data["raw"][0], data["raw"][1]) if data["raw"] else None,
+        cars=[CarEntry(car[0], Lane(car[1]), *car[2:]) for car in data["cars"]],
+    )

@@ -1,0 +1,56 @@
+"""What a sink is to the loop that feeds it (sinks.loop): four methods.
+
+A sink's effects are idempotent, and it alone remembers, in its own store and together with
+the effects, what it has passed. The loop resumes from there, never from the group's offset;
+it commits offsets only so that everyone can see the lag.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Protocol
+
+from datarail.position import Mark
+from datarail.train import Train
+
+
+@dataclass(slots=True, frozen=True)
+class Arrival:
+    """One train with its place in Kafka. Rows whose seq the sink's mark covers are already gone."""
+
+    topic: str
+    partition: int
+    offset: int
+    train: Train
+
+
+class Sink(Protocol):
+    """One theme of landing. All calls come from one thread."""
+
+    name: str
+
+    def resume(self, topic: str, partition: int) -> Mark:
+        """Where to go on for a partition just assigned: the oldest mark of the sink's stores.
+
+        Raises Transient when a store is away.
+        """
+        ...
+
+    def write(self, arrivals: list[Arrival]) -> None:
+        """Take trains, in order per partition. May buffer up to the next flush.
+
+        Raises Transient (the loop waits, and calls again with the same arrivals: so nothing
+        of a call that raised may count) or Terminal (the process stops).
+        """
+        ...
+
+    def flush(self) -> dict[tuple[str, int], Mark]:
+        """Make everything taken durable; returns the marks now durable, by (topic, partition).
+
+        Called at least every second while trains arrive, and when the sink is idle.
+        """
+        ...
+
+    def close(self) -> None:
+        """Give up connections. What was not flushed is read again next time."""
+        ...

@@ -1,0 +1,1 @@
+"""Streams: the Faust app that cleans raw trains and routes them on."""
