@@ -27,6 +27,7 @@ An item whose own name begins with "_" is spelled with one more "_" (`column`).
 
 from __future__ import annotations
 
+import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -109,7 +110,7 @@ class Manifest:
     covered, dropped rows included, so that the next hop can see gaps.
     last: identity of the last stream change up to which this partition is complete.
     raw: clean trains only: the half-open range of raw offsets they were made from.
-    filtered: rows per resource the contract asked to leave out live in CarEntry.filtered.
+    crc: CRC-32 of the value. Arrow does not check what it maps; a flipped bit must not pass.
     """
 
     station: str
@@ -119,6 +120,7 @@ class Manifest:
     cars: list[CarEntry] = field(default_factory=list)
     last: Identity | None = None
     raw: tuple[int, int] | None = None
+    crc: int = 0
 
     @property
     def rows(self) -> int:
@@ -137,7 +139,7 @@ Headers = Sequence[tuple[str, bytes]]
 
 
 def encode(manifest: Manifest, cars: Sequence[pa.RecordBatch]) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """Value and headers of a train; fills in each entry's byte length.
+    """Value and headers of a train; fills in each entry's byte length and the checksum.
 
     Raises ValueError when cars and entries do not belong together.
     """
@@ -150,7 +152,9 @@ def encode(manifest: Manifest, cars: Sequence[pa.RecordBatch]) -> tuple[bytes, l
         with pa.ipc.new_stream(sink, car.schema, options=options) as writer:
             writer.write_batch(car)
         entry.bytes = sink.tell() - start
-    return sink.getvalue().to_pybytes(), [("datarail", VERSION), ("manifest", _dump(manifest))]
+    value = sink.getvalue().to_pybytes()
+    manifest.crc = zlib.crc32(value)
+    return value, [("datarail", VERSION), ("manifest", _dump(manifest))]
 
 
 def read_manifest(headers: Headers | Mapping[str, bytes] | None) -> Manifest:
@@ -168,7 +172,10 @@ def read_manifest(headers: Headers | Mapping[str, bytes] | None) -> Manifest:
 def decode(value: bytes | None, headers: Headers | Mapping[str, bytes] | None) -> Train:
     """Open a whole train; raises BadRecord when any part of it does not hold."""
     manifest = read_manifest(headers)
-    buffer = pa.py_buffer(value or b"")
+    value = value or b""
+    if zlib.crc32(value) != manifest.crc:
+        raise BadRecord(f"the {len(value)} bytes of the train are not the ones that were sent (checksum)")
+    buffer = pa.py_buffer(value)
     cars, start = [], 0
     for entry in manifest.cars:
         piece = buffer.slice(start, entry.bytes)
@@ -205,6 +212,7 @@ def _dump(manifest: Manifest) -> bytes:
             "seq": {str(int(lane)): pair for lane, pair in manifest.seq.items()},
             "last": manifest.last.text() if manifest.last else None,
             "raw": manifest.raw,
+            "crc": manifest.crc,
             "cars": [
                 [
                     *(car.resource, int(car.lane), car.rows, car.ops, car.bytes),
@@ -224,5 +232,6 @@ def _load(data: dict[str, Any]) -> Manifest:
         seq={Lane(int(lane)): (pair[0], pair[1]) for lane, pair in data["seq"].items()},
         last=Identity.parse(data["last"]) if data["last"] else None,
         raw=(data["raw"][0], data["raw"][1]) if data["raw"] else None,
+        crc=data["crc"],
         cars=[CarEntry(car[0], Lane(car[1]), *car[2:]) for car in data["cars"]],
     )
