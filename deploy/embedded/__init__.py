@@ -1,0 +1,1 @@
+"""Kafka, ClickHouse, Redis and PostgreSQL as ordinary processes on loopback, nothing preinstalled."""

@@ -1,0 +1,58 @@
+"""Redis (Valkey): every write on disk before it is answered, nothing evicted."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+
+from datarail.errors import Transient
+from datarail.settings import Settings
+from deploy.embedded.install import Software
+from deploy.program import Program
+
+
+def config(port: int, data: Path, memory: int) -> str:
+    """redis.conf. appendfsync always, because the sinks' local stores trust what Redis has answered."""
+    options = {
+        "bind": "127.0.0.1",
+        "port": port,
+        "dir": f'"{data}"',
+        "daemonize": "no",
+        "appendonly": "yes",
+        "appendfsync": "always",
+        "aof-use-rdb-preamble": "yes",
+        "auto-aof-rewrite-percentage": 100,
+        "auto-aof-rewrite-min-size": "64mb",
+        "save": '""',
+        "maxmemory": memory,
+        "maxmemory-policy": "noeviction",
+        "tcp-keepalive": 60,
+        "databases": 4,
+        # It would write over the environment by which `down` knows an orphan.
+        "set-proc-title": "no",
+    }
+    return "".join(f"{name} {value}\n" for name, value in options.items())
+
+
+def prepare(settings: Settings, ports: Mapping[str, int], software: Software) -> Program:
+    """Write the configuration; returns the program."""
+    data, conf = settings.home / "data" / "redis", settings.home / "conf" / "redis.conf"
+    data.mkdir(parents=True, exist_ok=True)
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    conf.write_text(config(ports["redis"], data, machine // 4))
+    return Program(name="redis", command=(str(software.valkey), str(conf)), folder=data)
+
+
+def check(settings: Settings) -> None:
+    """PING; raises Transient while Redis does not answer or is still loading its data."""
+    from redis import Redis
+    from redis.exceptions import RedisError
+
+    client = Redis.from_url(settings.redis, socket_timeout=3, socket_connect_timeout=3)
+    try:
+        client.ping()
+    except (RedisError, OSError) as error:
+        raise Transient(f"no answer: {error!r}", part="redis") from None
+    finally:
+        client.close()

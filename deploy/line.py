@@ -1,0 +1,200 @@
+"""The whole line on this machine: up, down, its parts, and what changes while it runs."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from fcntl import LOCK_EX, flock
+from pathlib import Path
+
+from datarail.errors import Terminal
+from datarail.settings import Settings, embedded_ports
+from deploy import parts as line_parts
+from deploy import process_tree, supervision
+from deploy.embedded import ports, postgres_setup, servers
+from deploy.embedded.install import Progress, install
+from deploy.program import Program
+
+
+@dataclass(frozen=True)
+class Part:
+    """One process of the line. `state` is RUNNING, STARTING, BACKOFF, STOPPED, EXITED or FATAL."""
+
+    name: str
+    state: str
+    pid: int
+    rss_mb: float
+
+
+def up(settings: Settings, only_servers: bool = False, progress: Progress = lambda line: None) -> Settings:
+    """Install what is missing, start servers and parts, return when the servers answer.
+
+    May be called again at any time: what runs is left alone, new stations are started. Returns the
+    settings with the ports that were settled.
+    """
+    settings.home.mkdir(parents=True, exist_ok=True)
+    with _alone(settings):
+        if not supervision.is_running(settings):
+            if left := supervision.end_orphans(settings.home, _postmaster(settings)):
+                progress(f"ended {len(left)} processes that a killed supervisor had left")
+        programs = _server_programs(settings, progress) if settings.embedded else []
+        settings = Settings.load(settings.folder)
+        server_names = [program.name for program in programs]
+        if not only_servers:
+            programs += _part_programs(settings)
+        elif supervision.is_running(settings):
+            # Parts that run go on running: only_servers starts none, it does not stop any.
+            running = supervision.processes(settings)
+            programs += [part for part in _part_programs(settings) if part.name in running]
+        _apply(settings, programs)
+        supervision.start(settings, server_names)
+        if server_names:
+            servers.wait_healthy(settings, progress, failed=lambda name: _given_up(settings, name))
+        if not only_servers:
+            wanted = [part.name for part in programs if part.name not in server_names]
+            supervision.start(settings, [name for name in wanted if name not in _paused(settings)])
+            progress(f"{len(wanted)} parts started")
+    return settings
+
+
+def down(settings: Settings, progress: Progress = lambda line: None) -> None:
+    """Stop parts, then servers, then the supervisor; leaves no process of this line."""
+    if not settings.home.is_dir():
+        return
+    with _alone(settings):
+        known = supervision.processes(settings)
+        if known:
+            progress(f"stopping {sum(info['pid'] > 0 for info in known.values())} processes …")
+            supervision.stop(settings, [name for name in known if name not in servers.SERVERS])
+            supervision.stop(settings, [name for name in known if name in servers.SERVERS])
+            supervision.end(settings)
+        supervision.end_orphans(settings.home, _postmaster(settings))
+        (settings.home / "run" / "supervisord.pid").unlink(missing_ok=True)
+
+
+def reload(settings: Settings, progress: Progress = lambda line: None) -> None:
+    """Take up the stations as they are now: start new ones, stop gone ones, leave the rest alone."""
+    with _alone(settings):
+        if not supervision.is_running(settings):
+            raise Terminal("the line is not up", remedy="run datarail up")
+        known = supervision.processes(settings)
+        programs = _server_programs(settings, progress) if settings.embedded else []
+        programs += _part_programs(settings)
+        added, changed, removed = _apply(settings, programs)
+        was_up = {name for name in changed if known[name]["statename"] in supervision.UP}
+        supervision.start(
+            settings,
+            [p.name for p in programs if p.name in was_up or (p.name in added and p.name not in _paused(settings))],
+        )
+        for word, names in (("started", added), ("restarted", changed), ("stopped", removed)):
+            if names:
+                progress(f"{word} {', '.join(names)}")
+
+
+def parts(settings: Settings) -> list[Part]:
+    """Every process of the line, servers first; empty when it is down."""
+    known = supervision.processes(settings)
+    order = {name: place for place, name in enumerate([*servers.SERVERS, *line_parts.names([])])}
+    rss = process_tree.resident([info["pid"] for info in known.values() if info["pid"]])
+    listed = [
+        Part(name, info["statename"], info["pid"], round(rss.get(info["pid"], 0) / 1e6, 1))
+        for name, info in known.items()
+    ]
+    return sorted(listed, key=lambda part: (order.get(part.name, len(order)), part.name))
+
+
+def start_part(settings: Settings, name: str) -> None:
+    """Start one part; it is started again by every later `up`."""
+    _known(settings, name)
+    _note_paused(settings, _paused(settings) - {name})
+    supervision.start(settings, [name])
+
+
+def stop_part(settings: Settings, name: str) -> None:
+    """Stop one part and wait for its end; `up` leaves it stopped until start_part."""
+    _known(settings, name)
+    if name not in servers.SERVERS:
+        _note_paused(settings, _paused(settings) | {name})
+    supervision.stop(settings, [name])
+
+
+def restart(settings: Settings, name: str) -> None:
+    """Stop one part and start it again."""
+    _known(settings, name)
+    supervision.stop(settings, [name])
+    supervision.start(settings, [name])
+
+
+def clean(settings: Settings, progress: Progress = lambda line: None) -> None:
+    """Stop everything and remove all that the line wrote on this machine."""
+    down(settings, progress)
+    if elsewhere := postgres_setup.elsewhere(settings):
+        shutil.rmtree(elsewhere, ignore_errors=True)
+    socket = supervision.socket_path(settings) if (settings.home / "run").is_dir() else None
+    if socket and settings.home not in socket.parents:
+        shutil.rmtree(socket.parent, ignore_errors=True)
+    shutil.rmtree(settings.home, ignore_errors=True)
+
+
+@contextmanager
+def _alone(settings: Settings) -> Iterator[None]:
+    """Two `up`s at once would format the same folders: the second waits for the first."""
+    with (settings.home / "lock").open("w") as stream:
+        flock(stream, LOCK_EX)
+        yield
+
+
+def _server_programs(settings: Settings, progress: Progress) -> list[Program]:
+    software = install(settings, progress)
+    running = supervision.is_running(settings)
+    settled = embedded_ports(settings.folder) if running else ports.choose(settings)
+    return servers.prepare(settings, settled, software, progress)
+
+
+def _part_programs(settings: Settings) -> list[Program]:
+    found = line_parts.stations(settings.stations)
+    noted_file = settings.home / "metrics_ports.json"
+    noted = json.loads(noted_file.read_text()) if noted_file.exists() else {}
+    names = line_parts.names(found)
+    metrics = line_parts.assign_metrics(noted, names, settings.metrics_port, ports.is_free)
+    noted_file.write_text(json.dumps(metrics, indent=2) + "\n")
+    return line_parts.programs(settings, found, metrics)
+
+
+def _apply(settings: Settings, programs: list[Program]) -> tuple[list[str], list[str], list[str]]:
+    conf = supervision.write_conf(settings, programs)
+    if supervision.is_running(settings):
+        return supervision.adopt(settings)
+    supervision.launch(settings, conf)
+    return [program.name for program in programs], [], []
+
+
+def _given_up(settings: Settings, name: str) -> str | None:
+    info = supervision.processes(settings).get(name)
+    if info is None:
+        return "its supervisor is gone"
+    return str(info["description"]) if info["statename"] == "FATAL" else None
+
+
+def _known(settings: Settings, name: str) -> None:
+    known = supervision.processes(settings)
+    if not known:
+        raise Terminal("the line is not up", remedy="run datarail up")
+    if name not in known:
+        raise Terminal(f"there is no part {name}", remedy=f"one of {', '.join(sorted(known))}")
+
+
+def _paused(settings: Settings) -> set[str]:
+    file = settings.home / "paused.json"
+    return set(json.loads(file.read_text())) if file.exists() else set()
+
+
+def _note_paused(settings: Settings, names: set[str]) -> None:
+    (settings.home / "paused.json").write_text(json.dumps(sorted(names)) + "\n")
+
+
+def _postmaster(settings: Settings) -> Path:
+    return postgres_setup.data_folder(settings) / "postmaster.pid"
