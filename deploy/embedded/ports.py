@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import json
+import random
 import socket
 from collections.abc import Callable, Mapping
 
+from datarail.errors import Terminal
 from datarail.settings import DEFAULT_PORTS, Settings, embedded_ports
 
 #: Parts serve their metrics on a block of ports; this many are looked at before the block is taken.
 METRICS_BLOCK = 12
+
+SPARE_PORTS = range(20_000, 32_000)
 
 
 def settle(wanted: Mapping[str, int], free: Callable[[int], bool], another: Callable[[], int]) -> dict[str, int]:
@@ -25,11 +29,16 @@ def settle(wanted: Mapping[str, int], free: Callable[[int], bool], another: Call
 
 def choose(settings: Settings) -> dict[str, int]:
     """Settle the ports of a line that is not running, and note them in .datarail/ports.json."""
-    wanted = embedded_ports(settings.folder)
-    ports = settle(wanted, is_free, any_free)
-    if ports != DEFAULT_PORTS or ports != wanted:
-        (settings.home / "ports.json").write_text(json.dumps(ports, indent=2) + "\n")
+    ports = settle(embedded_ports(settings.folder), is_free, any_free)
+    if ports != DEFAULT_PORTS:
+        note(settings, ports)
     return ports
+
+
+def note(settings: Settings, ports: Mapping[str, int]) -> None:
+    """Write .datarail/ports.json, from which every part of the line reads its addresses."""
+    settings.home.mkdir(parents=True, exist_ok=True)
+    (settings.home / "ports.json").write_text(json.dumps(dict(ports), indent=2) + "\n")
 
 
 def is_free(port: int) -> bool:
@@ -44,7 +53,12 @@ def is_free(port: int) -> bool:
 
 
 def any_free() -> int:
-    """A port that the system says is free, below its range of ephemeral ports where it can."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
+    """A free port below the range from which the system takes ports for outgoing connections.
+
+    Within that range a client that retries while its server is away may be given the very port it
+    dials, and is then connected to itself, and the server cannot come back.
+    """
+    for port in random.sample(SPARE_PORTS, 500):
+        if is_free(port):
+            return port
+    raise Terminal("no free port between 20000 and 32000", part="ports")
