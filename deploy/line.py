@@ -13,7 +13,7 @@ from pathlib import Path
 from datarail.errors import Terminal
 from datarail.settings import Settings, embedded_ports
 from deploy import parts as line_parts
-from deploy import process_tree, supervision
+from deploy import process_tree, sample_city, supervision
 from deploy.embedded import ports, postgres_setup, servers
 from deploy.embedded.install import Progress, install
 from deploy.program import Program
@@ -161,7 +161,7 @@ def _part_programs(settings: Settings) -> list[Program]:
     names = line_parts.names(found)
     metrics = line_parts.assign_metrics(noted, names, settings.metrics_port, ports.is_free)
     noted_file.write_text(json.dumps(metrics, indent=2) + "\n")
-    return line_parts.programs(settings, found, metrics)
+    return line_parts.programs(settings, found, metrics) + sample_city.programs(settings)
 
 
 def _apply(settings: Settings, programs: list[Program]) -> tuple[list[str], list[str], list[str]]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import socket
 import subprocess
 import uuid
 from collections.abc import Mapping
@@ -22,7 +23,8 @@ LOGGING = (
     "-Dorg.slf4j.simpleLogger.defaultLogLevel=warn",
     "-Dorg.slf4j.simpleLogger.showDateTime=true",
     "-Dorg.slf4j.simpleLogger.dateTimeFormat=yyyy-MM-dd'T'HH:mm:ss.SSSZ",
-    "-Dorg.slf4j.simpleLogger.log.kafka.server=info",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.KafkaRaftServer=info",
+    "-Dorg.slf4j.simpleLogger.log.kafka.server.BrokerLifecycleManager=info",
 )
 
 
@@ -57,6 +59,9 @@ def properties(ports: Mapping[str, int], data: Path) -> str:
         "share.coordinator.state.topic.num.partitions": 1,
         "share.coordinator.state.topic.replication.factor": 1,
         "share.coordinator.state.topic.min.isr": 1,
+        # A killed broker may register again only when its last session has run out (9 s by default).
+        "broker.session.timeout.ms": 4000,
+        "broker.heartbeat.interval.ms": 1000,
         "group.initial.rebalance.delay.ms": 0,
         "num.network.threads": 2,
         "num.io.threads": 4,
@@ -103,7 +108,10 @@ def check(settings: Settings) -> None:
     from kafka.errors import KafkaError
 
     try:
-        admin = KafkaAdminClient(bootstrap_servers=settings.kafka, request_timeout_ms=3000)
+        # Kafka listens when it is ready and not before; the client would wait ever longer for it.
+        host, port = settings.kafka.split(",")[0].rsplit(":", 1)
+        socket.create_connection((host, int(port)), timeout=3).close()
+        admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
     except (KafkaError, OSError) as error:
         raise Transient(f"no answer: {error!r}", part="kafka") from None
     try:
