@@ -16,16 +16,25 @@ from datarail.train import Train
 
 @dataclass(slots=True, frozen=True)
 class Arrival:
-    """One train with its place in Kafka. Rows whose seq the sink's mark covers are already gone."""
+    """One train with its place in Kafka. Rows whose seq the sink's mark covers are already gone.
+
+    record: of topics that carry no trains (quarantine), the record's value; train is then empty.
+    """
 
     topic: str
     partition: int
     offset: int
     train: Train
+    record: bytes = b""
 
 
 class Sink(Protocol):
-    """One theme of landing. All calls come from one thread."""
+    """One theme of landing. All calls come from one thread.
+
+    A sink may also have: `feed` (sinks.feeds.Feed: which topics, how they are opened; clean
+    trains unless said), `lands_at_flush` (true: what was written counts as landed, for
+    freshness, when it is flushed; else when written) and `full` (true: flush now).
+    """
 
     name: str
 

@@ -1,0 +1,77 @@
+"""`python -m sinks NAME`: one sink as a process of its own."""
+
+from __future__ import annotations
+
+import logging
+import signal
+import sys
+import time
+from pathlib import Path
+
+from datarail import metrics
+from datarail.contract_file import read_stations
+from datarail.errors import ContractError, RailError, Terminal
+from datarail.settings import Settings
+from sinks.loop import Loop
+from sinks.registry import Contracts, open_sink
+
+log = logging.getLogger("sinks")
+
+
+class Reader:
+    """The contracts of the working folder, and whether they have changed since they were read."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.folder = settings.stations
+        self._files = [settings.folder / "indicators.yaml", settings.folder / "themes.yaml"]
+        self._seen = self._state()
+        self._looked = time.monotonic()
+        self.contracts: Contracts = read_stations(self.folder)
+
+    def changed(self) -> bool:
+        """Looks at most once a second. A file that cannot be used is said, and the old one kept."""
+        if time.monotonic() - self._looked < 1.0:
+            return False
+        self._looked = time.monotonic()
+        state = self._state()
+        if state == self._seen:
+            return False
+        self._seen = state
+        try:
+            self.contracts = read_stations(self.folder)
+        except ContractError as error:
+            log.error("contracts stay as they were: %s", error)
+            return False
+        return True
+
+    def _state(self) -> dict[Path, int]:
+        files = [*self.folder.glob("*.yaml"), *(file for file in self._files if file.exists())]
+        return {file: file.stat().st_mtime_ns for file in files}
+
+
+def main(name: str) -> None:
+    """Run until SIGTERM; contracts that change are taken up without losing a row."""
+    asked: list[int] = []
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda received, _frame: asked.append(received))
+    settings = Settings.load()
+    metrics.serve()
+    reader = Reader(settings)
+    while not asked:
+        sink = open_sink(name, settings, reader.contracts)
+        Loop(sink, settings, lambda: bool(asked) or reader.changed()).run()
+        if not asked:
+            log.info("%s: the contracts have changed; reading them again", name)
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("kafka").setLevel(logging.ERROR)
+    if len(sys.argv) != 2:
+        sys.exit("usage: python -m sinks NAME")
+    try:
+        main(sys.argv[1])
+    except Terminal as error:
+        sys.exit(f"{sys.argv[1]}: {error}")
+    except RailError as error:
+        sys.exit(f"{sys.argv[1]}: {type(error).__name__}: {error}")

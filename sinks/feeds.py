@@ -1,0 +1,61 @@
+"""What a sink reads: which topics, and how a Kafka record becomes an Arrival."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+from datarail import topics
+from datarail.train import Manifest, Train, decode, read_manifest
+from sinks.port import Arrival
+
+
+class Record(Protocol):
+    """The part of kafka-python's ConsumerRecord that is used here."""
+
+    @property
+    def topic(self) -> str: ...
+    @property
+    def partition(self) -> int: ...
+    @property
+    def offset(self) -> int: ...
+    @property
+    def timestamp(self) -> int: ...
+    @property
+    def value(self) -> bytes | None: ...
+    @property
+    def headers(self) -> Sequence[tuple[str, bytes]]: ...
+
+
+@dataclass(frozen=True, slots=True)
+class Feed:
+    """pattern: topics by regular expression. open: raises BadRecord. trusted: every record was
+    written by the line's own agent, so one that cannot be opened is a bug: stop, never skip."""
+
+    pattern: str
+    open: Callable[[Record], Arrival]
+    trusted: bool = True
+
+
+def open_train(record: Record) -> Arrival:
+    """A clean train, opened whole."""
+    train = decode(record.value, record.headers)
+    return Arrival(record.topic, record.partition, record.offset, train)
+
+
+def open_manifest(record: Record) -> Arrival:
+    """Only what the headers count; the value comes along for trains that repeat in part."""
+    manifest = read_manifest(record.headers)
+    return Arrival(record.topic, record.partition, record.offset, Train(manifest, []), record.value or b"")
+
+
+def open_record(record: Record) -> Arrival:
+    """A record that is no train. The manifest holds no more than when it was written."""
+    manifest = Manifest(station="", epoch=0, captured=record.timestamp * 1000)
+    return Arrival(record.topic, record.partition, record.offset, Train(manifest, []), record.value or b"")
+
+
+TRAINS = Feed(topics.TRAIN_PATTERN, open_train)
+MANIFESTS = Feed(r"^(raw|train)\..+", open_manifest, trusted=False)
+QUARANTINE = Feed(rf"^{topics.QUARANTINE}$", open_record)

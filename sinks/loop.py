@@ -1,0 +1,283 @@
+"""The one loop that feeds every sink: from Kafka to write() and flush(), and nothing else."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterator
+from typing import TypeVar
+
+from kafka import KafkaConsumer, TopicPartition
+from kafka.errors import KafkaError
+
+from datarail import metrics
+from datarail.errors import BadRecord, Terminal, Transient
+from datarail.position import Mark
+from datarail.settings import Settings
+from sinks.consumer import Assigned, bounds, commit, kafka_trouble, open_consumer
+from sinks.feeds import TRAINS, Feed, Record
+from sinks.passing import moved_on, new_in
+from sinks.port import Arrival, Sink
+from sinks.registry import group
+from sinks.watch import Cargo, Watch, cargo
+
+log = logging.getLogger(__name__)
+T = TypeVar("T")
+
+#: What a sink is handed at once, at most, in rows and in bytes as they were in Kafka.
+ROWS, BYTES = 65_536, 16 << 20
+FLUSH_EVERY = 1.0
+_FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
+
+
+class Loop:
+    """Feeds one sink until `stopped()` says so. `run` returns then, with everything flushed;
+    it raises Terminal when going on would lose or falsify data."""
+
+    def __init__(self, sink: Sink, settings: Settings, stopped: Callable[[], bool]) -> None:
+        self.sink = sink
+        self.settings = settings
+        self.stopped = stopped
+        self.feed: Feed = getattr(sink, "feed", TRAINS)
+        self.lands_at_flush: bool = getattr(sink, "lands_at_flush", False)
+        self.watch = Watch(sink.name)
+        self.assigned = Assigned()
+        self.consumer: KafkaConsumer = None
+        self.marks: dict[TopicPartition, Mark] = {}  # handed to the sink; not yet durable
+        self.durable: dict[TopicPartition, int] = {}
+        self.unplaced: set[TopicPartition] = set()
+        self.stranded: dict[TopicPartition, str] = {}
+        self.unflushed: list[Cargo] = []
+        self.flush_due: float | None = None
+
+    def run(self) -> None:
+        self.consumer = self._insisting(
+            lambda: open_consumer(self.settings.kafka, group(self.sink.name), self.feed.pattern, self.assigned)
+        )
+        try:
+            while not self.stopped():
+                self._turn()
+            self._flush()
+        except KafkaError as error:
+            trouble = kafka_trouble(error)
+            raise (trouble if isinstance(trouble, Terminal) else Terminal(str(trouble), part=self.sink.name)) from error
+        except _Stopped:
+            log.warning("%s: stopping while a store is away; what was not flushed is read again", self.sink.name)
+        finally:
+            if self.consumer is not None:
+                commit(self.consumer, self.durable, wait=True)
+                self.consumer.close(timeout_ms=5000)
+            self.sink.close()
+
+    def _turn(self) -> None:
+        wait = FLUSH_EVERY if self.flush_due is None else max(self.flush_due - time.monotonic(), 0.0)
+        try:
+            polled = self.consumer.poll(timeout_ms=int(min(wait, 0.5) * 1000))
+        except KafkaError as error:
+            trouble = kafka_trouble(error)
+            if isinstance(trouble, Terminal):
+                raise
+            metrics.ERRORS.labels(self.sink.name, "kafka").inc()
+            log.warning("%s: %s", self.sink.name, trouble)
+            time.sleep(0.5)
+            return
+        self._rebalance()
+        for part in _portions(polled, self._open):
+            self._write(part)
+            if getattr(self.sink, "full", False):
+                self._flush()
+        if self.flush_due is not None and time.monotonic() >= self.flush_due:
+            self._flush()
+        self._show()
+
+    # -- where to go on
+
+    def _rebalance(self) -> None:
+        given, taken = self.assigned.changes()
+        if taken:
+            self._flush()
+            for partition in taken:
+                for known in (self.marks, self.durable, self.stranded):
+                    known.pop(partition, None)
+            self.unplaced -= taken
+        self.unplaced |= given
+        if not self.unplaced:
+            return
+        try:
+            limits = bounds(self.consumer, self.unplaced)
+            for partition in sorted(self.unplaced):
+                self._place(partition, *limits[partition])
+                self.unplaced.discard(partition)
+        except Transient as error:
+            metrics.ERRORS.labels(self.sink.name, "transient").inc()
+            log.warning("%s: not reading yet: %s", self.sink.name, error)
+            time.sleep(0.5)
+        commit(self.consumer, self.durable)
+
+    def _place(self, partition: TopicPartition, begin: int, end: int) -> None:
+        mark = self.sink.resume(partition.topic, partition.partition)
+        where = f"{partition.topic}/{partition.partition}"
+        if mark.offset > end:
+            self._strand(partition, f"{where}: the {self.sink.name} store has passed offset {mark.offset}, but Kafka "
+                                    f"ends at {end}: the topic was made anew or lost its end")
+            return
+        if mark.offset < begin:
+            if mark.offset or mark.seq:
+                metrics.GAPS.labels(self.sink.name, _station(partition.topic)).inc()
+                log.error("%s: %s: offsets %d to %d are gone from Kafka and were never landed here; rebuild the sink "
+                          "from history, or audit the station", self.sink.name, where, mark.offset, begin - 1)
+            else:
+                log.warning("%s: %s: Kafka keeps it from offset %d only", self.sink.name, where, begin)
+            mark = Mark(begin, mark.seq)
+        self.marks[partition] = mark
+        self.durable[partition] = mark.offset
+        self.consumer.seek(partition, mark.offset)
+        self.consumer.resume(partition)
+        log.info("%s: %s from offset %d", self.sink.name, where, mark.offset)
+
+    def _strand(self, partition: TopicPartition, reason: str) -> None:
+        # One partition stands still; the others go on. Only a person can say what is true.
+        metrics.ERRORS.labels(self.sink.name, "stranded").inc()
+        self.marks.pop(partition, None)
+        self.stranded[partition] = reason
+        self.consumer.pause(partition)
+        log.error("%s: %s → datarail rebuild %s", self.sink.name, reason, self.sink.name)
+
+    # -- trains
+
+    def _open(self, record: Record) -> tuple[Arrival, int] | None:
+        partition = TopicPartition(record.topic, record.partition)
+        mark = self.marks.get(partition)
+        if mark is None:
+            return None  # not ours any more
+        where = f"{record.topic}/{record.partition} offset {record.offset}"
+        if record.offset < mark.offset:
+            self._strand(partition, f"{where} came after offset {mark.offset - 1}: the topic lost its end")
+            return None
+        if record.offset > mark.offset:
+            metrics.GAPS.labels(self.sink.name, _station(record.topic)).inc()
+            log.error("%s: %s: offsets from %d are gone from Kafka", self.sink.name, where, mark.offset)
+        size = len(record.value or b"")
+        try:
+            arrival = self.feed.open(record)
+        except BadRecord as error:
+            metrics.ERRORS.labels(self.sink.name, "bad_record").inc()
+            if self.feed.trusted:
+                raise Terminal(
+                    f"{where} cannot be opened: {error}",
+                    part=self.sink.name,
+                    remedy="the agent wrote it and must not have: keep the record, report it",
+                ) from error
+            log.error("%s: %s is no train: %s", self.sink.name, where, error)
+            self.marks[partition] = Mark(record.offset + 1, mark.seq)
+            return None
+        passed = new_in(arrival.train, mark, record.partition)
+        station = arrival.train.manifest.station
+        if passed.repeats:
+            metrics.REPEATS.labels(self.sink.name, station).inc(passed.repeats)
+            log.info("%s: %s: %d changes repeat and are dropped", self.sink.name, where, passed.repeats)
+        if mark.offset:
+            for lane, first, last in passed.gaps:
+                metrics.GAPS.labels(self.sink.name, station).inc()
+                log.error("%s: %s: seq %d to %d of lane %s are missing", self.sink.name, where, first, last, lane.label)
+        self.marks[partition] = moved_on(mark, record.offset, arrival.train)
+        return Arrival(arrival.topic, arrival.partition, arrival.offset, passed.train, arrival.record), size
+
+    def _write(self, portion: list[tuple[Arrival, int]]) -> None:
+        arrivals = [arrival for arrival, _ in portion]
+        loads = [load for arrival in arrivals for load in cargo(arrival.train)]
+        self._insisting(lambda: self.sink.write(arrivals))
+        for arrival, size in portion:
+            self.watch.passed(arrival.train, size)
+        if self.lands_at_flush:
+            self.unflushed += loads
+        else:
+            self.watch.landed(loads)
+        if self.flush_due is None:
+            self.flush_due = time.monotonic() + FLUSH_EVERY
+
+    def _flush(self) -> None:
+        marks = self._insisting(self.sink.flush)
+        self.flush_due = None
+        moved = {TopicPartition(*place): mark.offset for place, mark in marks.items()}
+        moved = {place: offset for place, offset in moved.items() if place in self.marks}
+        if self.unflushed:
+            self.watch.landed(self.unflushed)
+            self.unflushed = []
+        self.durable |= moved
+        commit(self.consumer, moved)
+
+    # -- troubles
+
+    def _insisting(self, call: Callable[[], T]) -> T:
+        """Call until it does not raise Transient; the group is kept alive meanwhile."""
+        wait = _FIRST_WAIT
+        while True:
+            try:
+                return call()
+            except Transient as error:
+                metrics.ERRORS.labels(self.sink.name, "transient").inc()
+                log.warning("%s: %s; again in %.1f s", self.sink.name, error, wait)
+            until = time.monotonic() + wait
+            while time.monotonic() < until:
+                if self.stopped():
+                    raise _Stopped
+                self._stay_in_group()
+                time.sleep(min(0.2, wait))
+            wait = min(wait * 2, _LONGEST_WAIT)
+
+    def _stay_in_group(self) -> None:
+        if self.consumer is None:
+            return
+        flowing = self.consumer.assignment() - self.consumer.paused()
+        self.consumer.pause(*flowing)
+        try:
+            self.consumer.poll(timeout_ms=0)
+        except KafkaError as error:
+            log.warning("%s: %s", self.sink.name, kafka_trouble(error))
+        finally:
+            self.consumer.resume(*(flowing & self.consumer.assignment()))
+
+    def _show(self) -> None:
+        self.watch.show()
+        behind = 0
+        for partition, mark in self.marks.items():
+            try:
+                end = self.consumer.highwater(partition)
+            except KafkaError:
+                continue  # taken away this moment
+            if end is not None:
+                lag = max(end - mark.offset, 0)
+                behind += lag
+                metrics.LAG.labels(self.sink.name, partition.topic, str(partition.partition)).set(lag)
+        if not behind:  # a sink that has landed all there is has not stalled
+            metrics.PROGRESS.labels(self.sink.name).set_to_current_time()
+
+
+class _Stopped(Exception):  # noqa: N818 - a signal, not an error
+    """The process was asked to end while a store was away."""
+
+
+def _portions(
+    polled: dict[TopicPartition, list[Record]], open_one: Callable[[Record], tuple[Arrival, int] | None]
+) -> Iterator[list[tuple[Arrival, int]]]:
+    """What was polled, opened and cut to what a sink is handed at once."""
+    portion: list[tuple[Arrival, int]] = []
+    rows = size = 0
+    for records in polled.values():
+        for record in records:
+            opened = open_one(record)
+            if opened is None:
+                continue
+            portion.append(opened)
+            rows += opened[0].train.manifest.rows
+            size += opened[1]
+            if rows >= ROWS or size >= BYTES:
+                yield portion
+                portion, rows, size = [], 0, 0
+    if portion:
+        yield portion
+
+
+def _station(topic: str) -> str:
+    return topic.partition(".")[2]
