@@ -38,7 +38,8 @@ def up(settings: Settings, only_servers: bool = False, progress: Progress = lamb
     settings.home.mkdir(parents=True, exist_ok=True)
     with _alone(settings):
         if not supervision.is_running(settings):
-            if left := supervision.end_orphans(settings.home, _postmaster(settings)):
+            left = supervision.end_orphans(settings.home, _postmaster(settings))
+            if left:
                 progress(f"ended {len(left)} processes that a killed supervisor had left")
         programs = _server_programs(settings, progress) if settings.embedded else []
         settings = Settings.load(settings.folder)
@@ -87,7 +88,11 @@ def reload(settings: Settings, progress: Progress = lambda line: None) -> None:
         was_up = {name for name in changed if known[name]["statename"] in supervision.UP}
         supervision.start(
             settings,
-            [p.name for p in programs if p.name in was_up or (p.name in added and p.name not in _paused(settings))],
+            [
+                p.name
+                for p in programs
+                if p.name in was_up or (p.name in added and p.name not in _paused(settings))
+            ],
         )
         for word, names in (("started", added), ("restarted", changed), ("stopped", removed)):
             if names:

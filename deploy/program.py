@@ -25,9 +25,7 @@ class Program:
     settled_after: int = 1
 
 
-def supervisor_conf(
-    programs: Iterable[Program], *, home: Path, socket: Path, root: bool, files: int
-) -> str:
+def supervisor_conf(programs: Iterable[Program], *, home: Path, socket: Path, root: bool, files: int) -> str:
     """The text of supervisord.conf. `files` is how many open files a process may have."""
     logs, run = home / "logs", home / "run"
     sections = [

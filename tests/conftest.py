@@ -28,7 +28,12 @@ def line_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     folder.chmod(0o755)  # PostgreSQL, when we are root, runs as somebody else
     (folder / "stations").mkdir()
-    ports.note(Settings.load(folder), ports.settle(dict.fromkeys(DEFAULT_PORTS, 0), lambda port: port > 0 and ports.is_free(port), ports.any_free))
+    ports.note(
+        Settings.load(folder),
+        ports.settle(
+            dict.fromkeys(DEFAULT_PORTS, 0), lambda port: port > 0 and ports.is_free(port), ports.any_free
+        ),
+    )
     yield folder
     line.clean(Settings.load(folder))
     shutil.rmtree(folder, ignore_errors=True)

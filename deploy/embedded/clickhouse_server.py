@@ -21,7 +21,7 @@ STAY = (
 class Result(ctypes.Structure):
     """`local_result_v2` of chdb.h."""
 
-    _fields_ = [  # noqa: RUF012 - the name and shape ctypes asks for
+    _fields_ = [
         ("buf", ctypes.c_void_p),
         ("len", ctypes.c_size_t),
         ("_vec", ctypes.c_void_p),

@@ -69,8 +69,12 @@ class Software:
 
 def jars(text: str) -> list[Jar]:
     """Parse kafka.lock."""
-    rows = (line.split() for line in text.splitlines() if line and not line.startswith("#"))
-    return [Jar(*coordinate.split(":"), sha256) for coordinate, sha256 in rows]
+    listed = []
+    for line in text.splitlines():
+        coordinate, sha256 = line.split()
+        group, artifact, version = coordinate.split(":")
+        listed.append(Jar(group, artifact, version, sha256))
+    return listed
 
 
 def native_package(text: str, machine: str) -> NativePackage:

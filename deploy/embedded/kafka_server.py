@@ -92,8 +92,10 @@ def prepare(settings: Settings, ports: Mapping[str, int], software: Software) ->
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode:
             raise Terminal(f"formatting failed: {(run.stderr or run.stdout)[-800:]}", part="kafka")
-    options = ("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:+ExitOnOutOfMemoryError")
-    options += ("-Djava.awt.headless=true", "-XX:MaxGCPauseMillis=20")
+    options = (
+        *("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+        *("-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"),
+    )
     return Program(
         name="kafka",
         command=(*java(software, "kafka.Kafka", *options), str(conf)),

@@ -16,7 +16,9 @@ METRICS_BLOCK = 12
 SPARE_PORTS = range(20_000, 32_000)
 
 
-def settle(wanted: Mapping[str, int], free: Callable[[int], bool], another: Callable[[], int]) -> dict[str, int]:
+def settle(
+    wanted: Mapping[str, int], free: Callable[[int], bool], another: Callable[[], int]
+) -> dict[str, int]:
     """Keep each wanted port that is free; ask `another` for those that are not. Pure."""
     settled: dict[str, int] = {}
     for name, port in wanted.items():

@@ -68,7 +68,9 @@ def configuration(port: int) -> str:
 def dsn(settings: Settings, database: str = "postgres") -> str:
     """The address of a database of the embedded server, password and all: never print it."""
     password = quote(_password(settings))
-    return f"postgresql://postgres:{password}@127.0.0.1:{embedded_ports(settings.folder)['postgres']}/{database}"
+    return (
+        f"postgresql://postgres:{password}@127.0.0.1:{embedded_ports(settings.folder)['postgres']}/{database}"
+    )
 
 
 def prepare(settings: Settings, ports: Mapping[str, int], software: Software) -> Program:
@@ -144,14 +146,23 @@ def _place(settings: Settings, software: Software) -> Place:
 
 def _reaches(path: Path, how: str) -> bool:
     """Whether the unprivileged user reaches a path: the kernel is asked, ACLs and all."""
-    return subprocess.run(["test", how, str(path)], cwd="/", **_as(UNPRIVILEGED)).returncode == 0
+    return _run(["test", how, str(path)], UNPRIVILEGED).returncode == 0
 
 
-def _as(user: str | None) -> dict[str, object]:
+def _run(command: list[str], user: str | None) -> subprocess.CompletedProcess[str]:
+    """Run a command as a user (None: as we are) from a folder that everybody reaches."""
     if user is None:
-        return {}
+        return subprocess.run(command, cwd="/", capture_output=True, text=True)
     entry = pwd.getpwnam(user)
-    return {"user": entry.pw_uid, "group": entry.pw_gid, "extra_groups": []}
+    return subprocess.run(
+        command,
+        cwd="/",
+        capture_output=True,
+        text=True,
+        user=entry.pw_uid,
+        group=entry.pw_gid,
+        extra_groups=[],
+    )
 
 
 def _create(settings: Settings, place: Place) -> None:
@@ -169,6 +180,6 @@ def _create(settings: Settings, place: Place) -> None:
         command = [str(place.software / "bin" / "initdb"), "-D", str(place.data), "-U", "postgres"]
         command += ["--encoding=UTF8", "--locale=C", "--locale-provider=builtin", "--builtin-locale=C.UTF-8"]
         command += ["--auth=scram-sha-256", f"--pwfile={password.name}", "--no-instructions"]
-        run = subprocess.run(command, cwd="/", capture_output=True, text=True, **_as(place.user))
+        run = _run(command, place.user)
     if run.returncode:
         raise Terminal(f"initdb failed: {(run.stderr or run.stdout)[-800:]}", part="postgres")

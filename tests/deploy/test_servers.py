@@ -44,7 +44,9 @@ def test_postgres_wants_its_password(servers: Settings) -> None:
 def test_clickhouse_speaks_arrow_over_http(servers: Settings) -> None:
     address = f"http://127.0.0.1:{servers.clickhouse.http_port}/"
     client = Client("127.0.0.1", servers.clickhouse.tcp_port)
-    client.execute("CREATE OR REPLACE TABLE arrow_check (id Int64, name String) ENGINE = MergeTree ORDER BY id")
+    client.execute(
+        "CREATE OR REPLACE TABLE arrow_check (id Int64, name String) ENGINE = MergeTree ORDER BY id"
+    )
     sent = pyarrow.table({"id": [1, 2], "name": ["户籍", "法人"]})
     sink = pyarrow.BufferOutputStream()
     with pyarrow.ipc.new_stream(sink, sent.schema) as writer:
