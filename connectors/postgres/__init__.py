@@ -1,0 +1,1 @@
+"""PostgreSQL (10 and later) by logical replication with pgoutput: snapshot, stream, probe, audit."""
