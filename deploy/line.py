@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -56,7 +57,7 @@ def up(settings: Settings, only_servers: bool = False, progress: Progress = lamb
             servers.wait_healthy(settings, progress, failed=lambda name: _given_up(settings, name))
         if not only_servers:
             wanted = [part.name for part in programs if part.name not in server_names]
-            supervision.start(settings, [name for name in wanted if name not in _paused(settings)])
+            supervision.start(settings, wanted)
             progress(f"{len(wanted)} parts started")
     return settings
 
@@ -86,14 +87,7 @@ def reload(settings: Settings, progress: Progress = lambda line: None) -> None:
         programs += _part_programs(settings)
         added, changed, removed = _apply(settings, programs)
         was_up = {name for name in changed if known[name]["statename"] in supervision.UP}
-        supervision.start(
-            settings,
-            [
-                p.name
-                for p in programs
-                if p.name in was_up or (p.name in added and p.name not in _paused(settings))
-            ],
-        )
+        supervision.start(settings, [p.name for p in programs if p.name in was_up or p.name in added])
         for word, names in (("started", added), ("restarted", changed), ("stopped", removed)):
             if names:
                 progress(f"{word} {', '.join(names)}")
@@ -112,17 +106,14 @@ def parts(settings: Settings) -> list[Part]:
 
 
 def start_part(settings: Settings, name: str) -> None:
-    """Start one part; it is started again by every later `up`."""
+    """Start one part."""
     _known(settings, name)
-    _note_paused(settings, _paused(settings) - {name})
     supervision.start(settings, [name])
 
 
 def stop_part(settings: Settings, name: str) -> None:
-    """Stop one part and wait for its end; `up` leaves it stopped until start_part."""
+    """Stop one part and wait for its end; start_part or the next `up` starts it again."""
     _known(settings, name)
-    if name not in servers.SERVERS:
-        _note_paused(settings, _paused(settings) | {name})
     supervision.stop(settings, [name])
 
 
@@ -166,7 +157,23 @@ def _part_programs(settings: Settings) -> list[Program]:
     names = line_parts.names(found)
     metrics = line_parts.assign_metrics(noted, names, settings.metrics_port, ports.is_free)
     noted_file.write_text(json.dumps(metrics, indent=2) + "\n")
-    return line_parts.programs(settings, found, metrics) + sample_city.programs(settings)
+    environment = _environment(settings, {name for each in found.values() for name in each.variables})
+    return [
+        *line_parts.programs(settings, found, metrics, environment),
+        *sample_city.programs(settings),
+    ]
+
+
+def _environment(settings: Settings, names: set[str]) -> dict[str, str]:
+    """The variables that contracts name, as set now or at the last `up` that had them set."""
+    file = settings.home / "secrets" / "environment.json"
+    noted = json.loads(file.read_text()) if file.exists() else {}
+    values = {name: os.environ.get(name, noted.get(name)) for name in sorted(names)}
+    known = {name: value for name, value in values.items() if value is not None}
+    if known != noted:
+        file.parent.mkdir(mode=0o700, exist_ok=True)
+        supervision.write_private(file, json.dumps(known, indent=2) + "\n")
+    return known
 
 
 def _apply(settings: Settings, programs: list[Program]) -> tuple[list[str], list[str], list[str]]:
@@ -190,15 +197,6 @@ def _known(settings: Settings, name: str) -> None:
         raise Terminal("the line is not up", remedy="run datarail up")
     if name not in known:
         raise Terminal(f"there is no part {name}", remedy=f"one of {', '.join(sorted(known))}")
-
-
-def _paused(settings: Settings) -> set[str]:
-    file = settings.home / "paused.json"
-    return set(json.loads(file.read_text())) if file.exists() else set()
-
-
-def _note_paused(settings: Settings, names: set[str]) -> None:
-    (settings.home / "paused.json").write_text(json.dumps(sorted(names)) + "\n")
 
 
 def _postmaster(settings: Settings) -> Path:

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import hashlib
-import json
+import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from datarail.settings import Settings
@@ -16,11 +17,27 @@ SINKS = ("history", "themes", "indicators", "quarantine", "ledger")
 #: One core's worth of threads each: the parts share the machine with the servers.
 THRIFT = {"MALLOC_ARENA_MAX": "2", "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
 
+#: `${NAME}` in an address, `env: NAME` of a password.
+_VARIABLE = re.compile(r"\$\{(\w+)\}|\benv:\s*[\"']?(\w+)")
 
-def stations(folder: Path) -> dict[str, str]:
-    """Each station found, with a digest of its contract: a changed contract is a changed program."""
-    files = sorted(folder.glob("*.yaml"))
-    return {file.stem: hashlib.sha256(file.read_bytes()).hexdigest()[:16] for file in files}
+
+@dataclass(frozen=True)
+class Station:
+    """What the supervisor must know of a contract; another digest makes it another program."""
+
+    digest: str
+    variables: frozenset[str]  # of the environment, that the contract names
+
+
+def station(text: str) -> Station:
+    """Read a contract only as far as it concerns its process, valid or not."""
+    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
+    return Station(digest, frozenset(name for pair in _VARIABLE.findall(text) for name in pair if name))
+
+
+def stations(folder: Path) -> dict[str, Station]:
+    """Each station found, by name."""
+    return {file.stem: station(file.read_text(encoding="utf-8")) for file in sorted(folder.glob("*.yaml"))}
 
 
 def names(stations: Iterable[str]) -> list[str]:
@@ -43,25 +60,38 @@ def assign_metrics(
     return assigned
 
 
-def programs(settings: Settings, found: Mapping[str, str], metrics: Mapping[str, int]) -> list[Program]:
-    """The programs for the stations found (name → digest)."""
+def programs(
+    settings: Settings,
+    found: Mapping[str, Station],
+    metrics: Mapping[str, int],
+    environment: Mapping[str, str],
+) -> list[Program]:
+    """The programs for the stations found; a connector gets the variables that its contract names.
 
-    def program(name: str, module: str, *words: str, contracts: str = "") -> Program:
+    They cannot be left to inheritance: the supervisor has the environment of the first `up`, and a
+    password may come with a later one.
+    """
+
+    def program(name: str, module: str, *words: str, more: Mapping[str, str] | None = None) -> Program:
         env = {
             "DATARAIL_FOLDER": str(settings.folder),
             "DATARAIL_METRICS_PORT": str(metrics[name]),
             "PYTHONUNBUFFERED": "1",
             **THRIFT,
+            **(more or {}),
         }
-        if contracts:
-            env["DATARAIL_CONTRACTS"] = contracts
         command = (sys.executable, "-m", module, *words)
         return Program(name=name, command=command, folder=settings.folder, env=env, settled_after=3)
 
+    def own(station: Station) -> dict[str, str]:
+        known = {name: environment[name] for name in sorted(station.variables) if name in environment}
+        return known | {"DATARAIL_CONTRACT": station.digest}
+
     # A Faust worker's topics are fixed when it starts, so other stations make it another program.
-    whole = hashlib.sha256(json.dumps(dict(found), sort_keys=True).encode()).hexdigest()[:16]
+    together = "".join(f"{name} {found[name].digest} " for name in sorted(found))
+    contracts = {"DATARAIL_CONTRACTS": hashlib.sha256(together.encode()).hexdigest()[:16]}
     return [
         *(program(f"sink-{sink}", "sinks", sink) for sink in SINKS),
-        program("streams", "streams", contracts=whole),
-        *(program(f"connector-{name}", "connectors", name, contracts=found[name]) for name in found),
+        program("streams", "streams", more=contracts),
+        *(program(f"connector-{name}", "connectors", name, more=own(found[name])) for name in found),
     ]

@@ -50,8 +50,17 @@ def write_conf(settings: Settings, programs: Iterable[Program]) -> Path:
         programs, home=settings.home, socket=socket_path(settings), root=os.geteuid() == 0, files=files
     )
     conf = settings.home / "supervisord.conf"
-    conf.write_text(text)
+    write_private(conf, text)  # a connector's environment may hold its password
     return conf
+
+
+def write_private(file: Path, text: str) -> None:
+    """Write a file that only its owner may read, at no moment otherwise."""
+    fresh = file.with_name(f".{file.name}.new")
+    fresh.unlink(missing_ok=True)
+    with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as stream:
+        stream.write(text)
+    fresh.rename(file)
 
 
 def rpc(settings: Settings) -> Any:
