@@ -166,7 +166,7 @@ def _part_programs(settings: Settings) -> list[Program]:
 
 def _environment(settings: Settings, names: set[str]) -> dict[str, str]:
     """The variables that contracts name, as set now or at the last `up` that had them set."""
-    file = settings.home / "secrets" / "environment.json"
+    file = line_parts.environment_file(settings)
     noted = json.loads(file.read_text()) if file.exists() else {}
     values = {name: os.environ.get(name, noted.get(name)) for name in sorted(names)}
     known = {name: value for name, value in values.items() if value is not None}

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from datarail.settings import Settings
@@ -31,8 +32,9 @@ class Station:
 
 def station(text: str) -> Station:
     """Read a contract only as far as it concerns its process, valid or not."""
-    digest = hashlib.sha256(text.encode()).hexdigest()[:16]
-    return Station(digest, frozenset(name for pair in _VARIABLE.findall(text) for name in pair if name))
+    return Station(
+        _digest(text), frozenset(name for pair in _VARIABLE.findall(text) for name in pair if name)
+    )
 
 
 def stations(folder: Path) -> dict[str, Station]:
@@ -83,15 +85,33 @@ def programs(
         command = (sys.executable, "-m", module, *words)
         return Program(name=name, command=command, folder=settings.folder, env=env, settled_after=3)
 
-    def own(station: Station) -> dict[str, str]:
-        known = {name: environment[name] for name in sorted(station.variables) if name in environment}
-        return known | {"DATARAIL_CONTRACT": station.digest}
+    def connector(name: str, station: Station) -> Program:
+        values = {word: environment[word] for word in sorted(station.variables) if word in environment}
+        # Only a digest of them is in the configuration: another password is another program.
+        plain = program(
+            f"connector-{name}",
+            "connectors",
+            name,
+            more={"DATARAIL_CONTRACT": _digest(station.digest + json.dumps(values))},
+        )
+        if not values:
+            return plain
+        entrance = (sys.executable, "-m", "deploy.enter", str(environment_file(settings)), ",".join(values))
+        return replace(plain, command=(*entrance, *plain.command))
 
     # A Faust worker's topics are fixed when it starts, so other stations make it another program.
     together = "".join(f"{name} {found[name].digest} " for name in sorted(found))
-    contracts = {"DATARAIL_CONTRACTS": hashlib.sha256(together.encode()).hexdigest()[:16]}
     return [
         *(program(f"sink-{sink}", "sinks", sink) for sink in SINKS),
-        program("streams", "streams", more=contracts),
-        *(program(f"connector-{name}", "connectors", name, more=own(found[name])) for name in found),
+        program("streams", "streams", more={"DATARAIL_CONTRACTS": _digest(together)}),
+        *(connector(name, found[name]) for name in found),
     ]
+
+
+def environment_file(settings: Settings) -> Path:
+    """Where the variables that contracts name are kept from one `up` to the next."""
+    return settings.home / "secrets" / "environment.json"
+
+
+def _digest(text: str) -> str:
+    return hashlib.sha256(text.encode()).hexdigest()[:16]

@@ -7,6 +7,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from datarail.errors import Terminal
+
 LOG_BYTES = 10_000_000
 LOG_BACKUPS = 2
 
@@ -27,17 +29,20 @@ class Program:
 
 def supervisor_conf(programs: Iterable[Program], *, home: Path, socket: Path, root: bool, files: int) -> str:
     """The text of supervisord.conf. `files` is how many open files a process may have."""
+    for sign in (" ;", " #", "%"):
+        if sign in str(home):
+            raise Terminal(f"supervisord cannot work in a folder with '{sign}' in its name", part=str(home))
     logs, run = home / "logs", home / "run"
     sections = [
-        _section("unix_http_server", {"file": _quoted(socket), "chmod": "0700"}),
+        _section("unix_http_server", {"file": _escaped(socket), "chmod": "0700"}),
         _section(
             "supervisord",
             {
-                "logfile": _quoted(logs / "supervisord.log"),
+                "logfile": _escaped(logs / "supervisord.log"),
                 "logfile_maxbytes": LOG_BYTES,
                 "logfile_backups": LOG_BACKUPS,
-                "pidfile": _quoted(run / "supervisord.pid"),
-                "childlogdir": _quoted(logs),
+                "pidfile": _escaped(run / "supervisord.pid"),
+                "childlogdir": _escaped(logs),
                 "minfds": files,
                 "nocleanup": "true",
                 # Said expressly, or supervisord warns at every start that it is root.
@@ -55,9 +60,9 @@ def supervisor_conf(programs: Iterable[Program], *, home: Path, socket: Path, ro
 
 def _program(program: Program, logs: Path) -> str:
     options: dict[str, object] = {
-        "command": " ".join(_quoted(word) for word in program.command),
-        "directory": _quoted(program.folder),
-        "environment": ",".join(f'{name}="{_escaped(value)}"' for name, value in program.env.items()),
+        "command": _escaped(shlex.join(program.command)),
+        "directory": _escaped(program.folder),
+        "environment": ",".join(f"{name}={_in_quotes(value)}" for name, value in program.env.items()),
         # Starting has an order, which datarail keeps; the supervisor restarts what dies.
         "autostart": "false",
         "autorestart": "true",
@@ -67,7 +72,7 @@ def _program(program: Program, logs: Path) -> str:
         "stopwaitsecs": program.patience,
         "killasgroup": "true",
         "redirect_stderr": "true",
-        "stdout_logfile": _quoted(logs / f"{program.name}.log"),
+        "stdout_logfile": _escaped(logs / f"{program.name}.log"),
         "stdout_logfile_maxbytes": LOG_BYTES,
         "stdout_logfile_backups": LOG_BACKUPS,
     }
@@ -88,5 +93,6 @@ def _escaped(word: object) -> str:
     return str(word).replace("%", "%%")
 
 
-def _quoted(word: object) -> str:
-    return _escaped(shlex.quote(str(word)))
+def _in_quotes(value: str) -> str:
+    """Supervisor knows quotes around a value, and no way to write one within it."""
+    return f"'{_escaped(value)}'" if '"' in value else f'"{_escaped(value)}"'

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-import configparser
+import json
 import shlex
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
+from supervisor.options import ServerOptions
 
 from datarail.errors import Terminal
 from datarail.settings import DEFAULT_PORTS, Settings
@@ -42,10 +45,20 @@ def test_another_contract_changes_its_connector_and_the_streams(tmp_path: Path) 
 def test_a_connector_gets_the_variables_of_its_contract_and_of_no_other(tmp_path: Path) -> None:
     text = "source:\n  url: postgresql://${HOST}/x\n  password: {env: 'SECRET'}\n"
     made = programs(tmp_path, {"a.b": text, "c.d": "x"}, HOST="h", SECRET="s", OTHER="o")
-    env = made["connector-a.b"].env
-    assert (env["HOST"], env["SECRET"]) == ("h", "s")
-    assert "OTHER" not in env
-    assert all("SECRET" not in made[name].env for name in made if name != "connector-a.b")
+    assert "HOST,SECRET" in made["connector-a.b"].command
+    assert "deploy.enter" not in made["connector-c.d"].command
+    assert not [program for program in made.values() if {"s", "o"} & set(program.env.values())]
+    other = programs(tmp_path, {"a.b": text, "c.d": "x"}, HOST="h", SECRET="changed", OTHER="o")
+    assert {name for name in made if made[name] != other[name]} == {"connector-a.b"}
+
+
+def test_entering_a_command_hands_it_its_variables_and_no_others(tmp_path: Path) -> None:
+    noted = {"SECRET": 'it\'s "50%" ; # 半', "OTHER": "o"}
+    (tmp_path / "environment.json").write_text(json.dumps(noted))
+    show = "import os, sys; sys.stdout.write(os.environ['SECRET'] + str('OTHER' in os.environ))"
+    words = [str(tmp_path / "environment.json"), "SECRET,MISSING", sys.executable, "-c", show]
+    run = subprocess.run([sys.executable, "-m", "deploy.enter", *words], capture_output=True, text=True)
+    assert run.stdout == noted["SECRET"] + "False"
 
 
 def test_metrics_ports_stay_with_their_part() -> None:
@@ -60,20 +73,22 @@ def test_a_taken_port_is_moved_and_no_port_is_given_twice() -> None:
     assert settled == {"a": 20001, "b": 20002, "c": 3}
 
 
-def test_configuration_survives_spaces_quotes_and_percent_signs(tmp_path: Path) -> None:
-    home = tmp_path / "a folder, 100%s 'quoted'"
-    program = Program(
-        name="redis",
-        command=("/bin/x y", str(home / "conf")),
-        folder=home,
-        env={"A": '50% "of" it, 半'},
-    )
-    text = supervisor_conf([program], home=home, socket=home / "s", root=False, files=1024)
-    conf = configparser.RawConfigParser(inline_comment_prefixes=(" ;",))
-    conf.read_string(text)
-    command = conf["program:redis"]["command"].replace("%%", "%")
-    assert shlex.split(command) == ["/bin/x y", str(home / "conf")]
-    assert "user" not in conf["supervisord"]
+def test_supervisor_reads_back_what_was_meant(tmp_path: Path) -> None:
+    home = tmp_path / "a folder, 'quoted' 半"
+    (home / "logs").mkdir(parents=True)
+    (home / "run").mkdir()
+    words = ("/bin/x y", str(home / "conf"), 'a "b"')
+    program = Program(name="redis", command=words, folder=home, env={"A": '50% "of" it, 半', "B": str(home)})
+    with pytest.raises(Terminal, match="cannot work in a folder with '%'"):
+        supervisor_conf([program], home=tmp_path / "100%", socket=home, root=False, files=256)
+    text = supervisor_conf([program], home=home, socket=home / "s", root=False, files=256)
+    (home / "supervisord.conf").write_text(text)
+    options = ServerOptions()
+    options.realize(["-c", str(home / "supervisord.conf")])
+    (read,) = options.process_group_configs[0].process_configs
+    assert shlex.split(read.command) == list(words)
+    assert read.environment == program.env
+    assert (read.directory, read.stdout_logfile) == (str(home), str(home / "logs" / "redis.log"))
 
 
 def test_every_server_listens_on_loopback_only(tmp_path: Path) -> None:
