@@ -1,0 +1,344 @@
+"""Cleaning one car: the pure core. As-written columns in, cleaned ones beside them out.
+
+The good case is three passes of expressions over whole columns: read every item, look for
+doubtful values, judge. Only a column with doubtful values is looked at again, and only rows at
+fault are met one by one, to say what is wrong with them.
+
+Deletes and truncates bring only a key: nothing else of them is cleaned, no rule applies. An
+item the source left out because it did not change (_unchanged) is null in the cleaned columns
+and no rule applies to it. An item of the contract that the car does not have any more is null
+everywhere, with one soft finding for the whole car.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+import pyarrow as pa
+
+from datarail.contract import Resource
+from datarail.keys import key_column
+from datarail.train import META, WRITTEN, column
+from datarail.types import arrow_type
+from streams import coerce
+from streams.clock import CHINA
+from streams.filtering import leave_out
+from streams.findings import Findings
+from streams.plan import ItemPlan, Plan
+from streams.rules.half_width import half_width
+from streams.rules.port import NOW, TODAY
+
+Mask = npt.NDArray[np.bool_]
+_META_NAMES = [name for name, _ in META]
+_KEY_SPECIALS = '["\\\\\x00-\x1f]'
+
+
+@dataclass(slots=True)
+class Cleaned:
+    """One cleaned car.
+
+    batch: the car for the clean train, held rows included.
+    frame: meta columns, _key and the cleaned columns as Polars sees them, row for row.
+    filtered: changes the contract asked to leave out; they are not in batch.
+    missing: items of the contract the car did not have.
+    held_by_rule: held changes by the rule that held them.
+    """
+
+    batch: pa.RecordBatch
+    frame: pl.DataFrame
+    findings: Findings
+    filtered: int = 0
+    missing: tuple[str, ...] = ()
+    held_by_rule: Counter[str] | None = None
+
+
+class Cleaner:
+    """Cleans the cars of one resource by its contract."""
+
+    def __init__(self, resource: Resource) -> None:
+        self.resource = resource
+        self._plans: dict[frozenset[str], Plan] = {}
+
+    def clean(self, car: pa.RecordBatch, now: datetime | None = None) -> Cleaned:
+        """Clean a raw car (datarail.train.raw_schema; any number of rows, one lane).
+
+        `now` is the moment rules judge by; by default the present.
+        """
+        now = now or datetime.now(UTC)
+        car, filtered = leave_out(car, self.resource)
+        written = [name[len(WRITTEN) :] for name in car.schema.names if name.startswith(WRITTEN)]
+        plan = self._plan(frozenset(written))
+        frame = _frame(car, plan)
+        judged, known = _scope(car, written)
+        if judged is not None:
+            frame = _blank_unjudged(frame, judged, plan, self.resource.key)
+        findings = Findings(car.num_rows)
+        frame = frame.with_columns(
+            *plan.first, pl.lit(now).cast(pl.Datetime("us", "UTC")).alias(NOW),
+            pl.lit(now.astimezone(CHINA).date()).alias(TODAY),
+        )
+        unread: dict[str, Mask] = {}
+        if plan.doubts:
+            doubts = frame.select(plan.doubts).row(0, named=True)
+            for doubt, holds in doubts.items():
+                if holds:
+                    what, _, name = doubt.partition(" ")
+                    frame = _second_look(frame, plan.plans[name], what, judged, findings, unread)
+        frame = _map_codes(frame, plan, known, findings)
+        _judge(frame, plan, judged, known, unread, findings)
+        if plan.missing:
+            _tell_missing(plan, judged, findings)
+        frame = frame.with_columns(self._key(frame))
+        batch = self._assemble(car, frame, findings)
+        columns = [name for name in _META_NAMES if name != "_unchanged"]
+        columns += ["_key", *(column(name) for name in self.resource.items)]
+        return Cleaned(
+            batch,
+            frame.select(columns),
+            findings,
+            filtered,
+            tuple(plan.missing),
+            findings.held_by_rule() if findings else None,
+        )
+
+    def _plan(self, written: frozenset[str]) -> Plan:
+        plan = self._plans.get(written)
+        if plan is None:
+            plan = self._plans[written] = Plan(self.resource, written)
+        return plan
+
+    def _key(self, frame: pl.DataFrame) -> pl.Expr:
+        key = self.resource.key
+        lost = [item for item in key if WRITTEN + item not in frame.columns]
+        if lost:
+            # Without its key column a row is a thing of its own, as in a table without a key.
+            return key_column([])
+        if len(key) < 2:
+            return key_column(key)
+        parts = [pl.col(WRITTEN + item) for item in key]
+        special = pl.any_horizontal(
+            part.str.contains(_KEY_SPECIALS).any() | part.is_null().any() for part in parts
+        )
+        if frame.select(special.alias("special")).item():
+            return key_column(key)
+        # Escaping costs 35 passes a column; most keys hold nothing that needs it.
+        return pl.concat_str(
+            [pl.lit('["'), *_between(parts, pl.lit('","')), pl.lit('"]')],
+        ).alias("_key")
+
+    def _assemble(self, car: pa.RecordBatch, frame: pl.DataFrame, findings: Findings) -> pa.RecordBatch:
+        items = self.resource.items
+        fresh = frame.select("_key", *(column(name) for name in items))
+        types = [pa.utf8(), *(arrow_type(item.type, item.precision, item.scale) for item in items.values())]
+        table = fresh.to_arrow(compat_level=pl.CompatLevel.oldest())
+        arrays = [
+            _one_chunk(values).cast(kind) if values.type != kind else _one_chunk(values)
+            for values, kind in zip(table.columns, types, strict=True)
+        ]
+        names = [*car.schema.names, "_key", "_held", "_findings", *fresh.columns[1:]]
+        marks = [arrays[0], pa.array(findings.held), findings.column()]
+        return pa.RecordBatch.from_arrays([*car.columns, *marks, *arrays[1:]], names=names)
+
+
+def carried(car: pa.RecordBatch) -> Cleaned:
+    """A car of a resource that is in no contract: as written, nothing cleaned, nothing held.
+
+    A department's change is never lost; each row's key is its identity.
+    """
+    frame = pl.DataFrame(pl.from_arrow(car.select(_META_NAMES))).with_columns(key_column([]))
+    key = _one_chunk(frame.select("_key").to_arrow(compat_level=pl.CompatLevel.oldest()).column(0))
+    findings = Findings(car.num_rows)
+    batch = pa.RecordBatch.from_arrays(
+        [*car.columns, key.cast(pa.utf8()), pa.array(findings.held), findings.column()],
+        names=[*car.schema.names, "_key", "_held", "_findings"],
+    )
+    return Cleaned(batch, frame, findings)
+
+
+def _frame(car: pa.RecordBatch, plan: Plan) -> pl.DataFrame:
+    names = [*(name for name in _META_NAMES if name != "_unchanged")]
+    names += [WRITTEN + name for name in plan.present]
+    return pl.DataFrame(pl.from_arrow(car.select(names)))
+
+
+def _scope(car: pa.RecordBatch, written: list[str]) -> tuple[Mask | None, dict[str, Mask]]:
+    """Rows rules apply to (None: all), and by item the rows whose value the source sent, where
+    that is not all of them."""
+    ops = car.column("_op").to_numpy()
+    judged = (ops != ord("d")) & (ops != ord("t"))
+    known: dict[str, Mask] = {}
+    bitmaps = car.column("_unchanged")
+    if bitmaps.null_count < car.num_rows:
+        width = (len(written) + 7) // 8
+        packed = np.zeros((car.num_rows, width), dtype=np.uint8)
+        for row, bitmap in enumerate(bitmaps.to_pylist()):
+            if bitmap:
+                packed[row, : len(bitmap)] = np.frombuffer(bitmap[:width], dtype=np.uint8)
+        bits = np.unpackbits(packed, axis=1, bitorder="little").astype(bool)
+        known = {name: ~bits[:, i] for i, name in enumerate(written) if bits[:, i].any()}
+    return (None if judged.all() else judged), known
+
+
+def _blank_unjudged(frame: pl.DataFrame, judged: Mask, plan: Plan, key: list[str]) -> pl.DataFrame:
+    # With REPLICA IDENTITY FULL a delete brings the whole old row: as written it is kept.
+    names = [WRITTEN + name for name in plan.present if name not in key]
+    return frame.with_columns(pl.when(pl.Series(judged)).then(pl.col(names)))
+
+
+def _second_look(
+    frame: pl.DataFrame,
+    plan: ItemPlan,
+    what: str,
+    judged: Mask | None,
+    findings: Findings,
+    unread: dict[str, Mask],
+) -> pl.DataFrame:
+    target = column(plan.name)
+    values = frame[target]
+    if what == "blank":
+        return frame.with_columns(values.set(values == "", None))
+    written = frame[WRITTEN + plan.name]
+    if what == "mend":
+        assert plan.mend is not None
+        return frame.with_columns(_mended(plan, values, written, judged, findings))
+    if plan.codes:
+        known = plan.codes.apply(pl.col("text"))
+        table = pl.DataFrame({"text": half_width(written)})
+        written = table.select(pl.coalesce(known, pl.col("text"))).to_series()
+    suspect = values.is_null() & written.is_not_null()
+    doubt = coerce.doubt(plan.item, pl.col("written"), pl.col("value"))
+    if doubt is not None:
+        doubted = pl.DataFrame({"written": written, "value": values}).select(doubt).to_series()
+        suspect = suspect | doubted.fill_null(False)
+    rows = suspect.arg_true()
+    read, faults = coerce.patient(plan.item, written.gather(rows))
+    lost = np.zeros(len(values), dtype=bool)
+    for row, fault, told in zip(rows.to_list(), faults, written.gather(rows), strict=True):
+        if fault is not None and (judged is None or judged[row]):
+            lost[row] = True
+            title = plan.item.title or plan.name
+            message = f"“{title}”{fault.says}"
+            findings.add(row, "type", plan.name, plan.item, fault.severity, "conformity", told, message)
+    if lost.any():
+        unread[plan.name] = lost
+    return frame.with_columns(values.scatter(rows, read).alias(target))
+
+
+def _mended(
+    plan: ItemPlan, values: pl.Series, written: pl.Series, judged: Mask | None, findings: Findings
+) -> pl.Series:
+    assert plan.mend is not None
+    check, mend = plan.mend
+    watched = written if mend.flags_padding else values
+    rows = watched.str.contains(mend.suspicious).fill_null(False).arg_true()
+    before = watched.gather(rows)
+    after = mend.mend(before)
+    after = after.set(after == "", None)
+    for row, told, now in zip(rows.to_list(), before, after, strict=True):
+        if told != now and now is not None and (judged is None or judged[row]):
+            message = mend.tell(plan.item.title or plan.name, told, now)
+            findings.add(row, check, plan.name, plan.item, "soft", "conformity", told, message)
+    return values.scatter(rows, after).alias(column(plan.name))
+
+
+def _map_codes(
+    frame: pl.DataFrame, plan: Plan, known: dict[str, Mask], findings: Findings
+) -> pl.DataFrame:
+    if not plan.coded:
+        return frame
+    coded = frame.select(
+        each.codes.apply(pl.col(column(each.name))).alias(column(each.name)) for each in plan.coded if each.codes
+    )
+    mapped = []
+    for each in plan.coded:
+        assert each.codes is not None
+        text, code = frame[column(each.name)], coded[column(each.name)]
+        if code.null_count() > text.null_count():
+            rows = (code.is_null() & text.is_not_null()).arg_true()
+            again = pl.DataFrame({"text": half_width(text.gather(rows))})
+            code = code.scatter(rows, again.select(each.codes.apply(pl.col("text"))).to_series())
+            if not each.codes.told_elsewhere:
+                _tell_unknown(each, text, code, findings)
+            code = code.zip_with(code.is_not_null(), text)
+        mapped.append(code.alias(column(each.name)))
+    return frame.with_columns(mapped)
+
+
+def _tell_unknown(plan: ItemPlan, text: pl.Series, code: pl.Series, findings: Findings) -> None:
+    shown = "、".join(list(plan.item.codes)[:8])
+    title = plan.item.title or plan.name
+    for row in (code.is_null() & text.is_not_null()).arg_true().to_list():
+        message = f"“{title}”的写法不在代码对照表中，应为{shown}之一，或请补充对照表"
+        findings.add(row, "codes", plan.name, plan.item, "soft", "conformity", text[row], message)
+
+
+def _judge(
+    frame: pl.DataFrame,
+    plan: Plan,
+    judged: Mask | None,
+    known: dict[str, Mask],
+    unread: dict[str, Mask],
+    findings: Findings,
+) -> None:
+    if not plan.wrong or not frame.height:
+        return
+    verdicts = frame.select(plan.wrong)
+    for rule, verdict in zip(plan.rules, verdicts.get_columns(), strict=True):
+        if not (verdict.any() if verdict.dtype == pl.Boolean else verdict.max()):
+            continue
+        bits = verdict.cast(pl.UInt16).fill_null(0).to_numpy().copy()
+        if len(bits) != frame.height:
+            bits = np.broadcast_to(bits, frame.height).copy()
+        if judged is not None:
+            bits[~judged] = 0
+        if rule.item in known:
+            bits[~known[rule.item]] = 0
+        if rule.name == "required" and rule.item in unread:
+            bits[unread[rule.item]] = 0
+        _tell(frame, plan, rule.name, rule.item, bits, rule.reasons, findings)
+
+
+def _tell(
+    frame: pl.DataFrame,
+    plan: Plan,
+    name: str,
+    item: str,
+    bits: npt.NDArray[np.uint16],
+    reasons: tuple[object, ...],
+    findings: Findings,
+) -> None:
+    values, spec = frame[column(item)], plan.items[item]
+    title = spec.title or item
+    for row in np.flatnonzero(bits).tolist():
+        value = values[row]
+        text = "" if value is None else str(value)
+        for bit, reason in enumerate(reasons):
+            if bits[row] >> bit & 1:
+                findings.add(
+                    row, name, item, spec, reason.severity, reason.dimension, text, reason.tell(title, text)
+                )
+
+
+def _tell_missing(plan: Plan, judged: Mask | None, findings: Findings) -> None:
+    rows = np.flatnonzero(judged) if judged is not None else np.arange(len(findings.held))
+    for name in plan.missing if len(rows) else ():
+        title = plan.items[name].title or name
+        message = f"源表中已没有“{title}”这一列，按空值处理，请核对源表或修订数据契约"
+        findings.add(int(rows[0]), "schema", name, plan.items[name], "soft", "completeness", None, message)
+
+
+def _one_chunk(values: pa.ChunkedArray) -> pa.Array:
+    combined = values.combine_chunks()
+    return combined.combine_chunks() if isinstance(combined, pa.ChunkedArray) else combined
+
+
+def _between(parts: list[pl.Expr], separator: pl.Expr) -> list[pl.Expr]:
+    woven = [parts[0]]
+    for part in parts[1:]:
+        woven += [separator, part]
+    return woven

@@ -1,0 +1,70 @@
+"""What the rules found in one car, row by row: built only for the rows at fault."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+
+import numpy as np
+import numpy.typing as npt
+import orjson
+import pyarrow as pa
+
+from datarail.contract import Dimension, Item, Severity
+from datarail.finding import Finding
+from streams.masking import mask
+
+
+class Findings:
+    """Findings of a car of `rows` rows."""
+
+    def __init__(self, rows: int) -> None:
+        self.held: npt.NDArray[np.bool_] = np.zeros(rows, dtype=bool)
+        self._by_row: dict[int, list[Finding]] = defaultdict(list)
+
+    def __bool__(self) -> bool:
+        return bool(self._by_row)
+
+    def add(
+        self,
+        row: int,
+        rule: str,
+        name: str,
+        item: Item | None,
+        severity: Severity,
+        dimension: Dimension,
+        value: str | None,
+        message: str,
+    ) -> None:
+        """Note one finding; `value` is given unmasked. A hard one holds the row."""
+        shown = mask(name, item, value) if item and value else ""
+        self._by_row[row].append(
+            Finding(
+                rule=rule,
+                item=name,
+                severity=severity,
+                dimension=dimension,
+                value=shown,
+                message=message,
+            )
+        )
+        if severity == "hard":
+            self.held[row] = True
+
+    def of(self, row: int) -> list[Finding]:
+        return self._by_row.get(row, [])
+
+    def column(self) -> pa.Array:
+        """The _findings column: JSON lists, null where there is nothing to say."""
+        if not self._by_row:
+            return pa.nulls(len(self.held), pa.utf8())
+        texts: list[str | None] = [None] * len(self.held)
+        for row, found in self._by_row.items():
+            texts[row] = orjson.dumps(found).decode()
+        return pa.array(texts, pa.utf8())
+
+    def held_by_rule(self) -> Counter[str]:
+        """Held changes by the rule that held them; a change held by two counts under both."""
+        counts: Counter[str] = Counter()
+        for row in np.flatnonzero(self.held).tolist():
+            counts.update({found["rule"] for found in self._by_row[row] if found["severity"] == "hard"})
+        return counts

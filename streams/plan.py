@@ -1,0 +1,134 @@
+"""A resource's contract compiled once into expressions over a car's columns."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+import polars as pl
+
+from datarail.contract import Item, Resource
+from datarail.train import WRITTEN, column
+from streams import coerce
+from streams.rules import BUILDERS, MENDS
+from streams.rules.half_width import half_width
+from streams.rules.port import TEXT_TYPES, Mend, Place, Rule
+
+#: Checks that themselves say which codes there are: an unknown spelling needs no second finding.
+_JUDGES_OF_CODES = {"one_of", "sex", "division", "pattern"}
+
+
+@dataclass(frozen=True)
+class Codes:
+    """A mapping from the source's spellings to the standard's."""
+
+    mapping: Mapping[str, str]
+    told_elsewhere: bool
+    keys: pl.Enum = field(init=False)
+    values: pl.Series = field(init=False)
+
+    def __post_init__(self) -> None:
+        normal = half_width(pl.Series(list(self.mapping), dtype=pl.String)).to_list()
+        # The standard's own spelling stands for itself, unless the source gives it another meaning.
+        known = {value: value for value in self.mapping.values()}
+        known |= dict(zip(normal, self.mapping.values(), strict=True)) | dict(self.mapping)
+        object.__setattr__(self, "keys", pl.Enum(list(known)))
+        object.__setattr__(self, "values", pl.Series(list(known.values()), dtype=pl.String))
+
+    def apply(self, text: pl.Expr) -> pl.Expr:
+        """The standard's code; null for a spelling that is not in the mapping."""
+        return pl.lit(self.values).gather(text.cast(self.keys, strict=False).to_physical())
+
+
+@dataclass(frozen=True)
+class ItemPlan:
+    """How one item is cleaned."""
+
+    name: str
+    item: Item
+    mend: tuple[str, Mend] | None
+    codes: Codes | None
+
+    @property
+    def is_text(self) -> bool:
+        return self.item.type in TEXT_TYPES
+
+    @property
+    def written(self) -> pl.Expr:
+        return pl.col(WRITTEN + self.name)
+
+    def first(self) -> pl.Expr:
+        """The cleaned value where it is written as expected."""
+        if self.item.type == "string":
+            value = self.written.str.strip_chars()
+        elif self.is_text:
+            value = self.written
+        elif self.codes:
+            known = self.codes.apply(self.written.str.strip_chars())
+            value = coerce.fast(self.item, pl.coalesce(known, self.written))
+        else:
+            value = coerce.fast(self.item, self.written)
+        return value.alias(column(self.name))
+
+    def doubts(self) -> list[pl.Expr]:
+        """Whether a second look is needed: booleans under `blank`, `mend` or `coerce` and the name."""
+        value = pl.col(column(self.name))
+        if not self.is_text:
+            unread = value.is_null() & self.written.is_not_null()
+            doubt = coerce.doubt(self.item, self.written, value)
+            return [(unread if doubt is None else unread | doubt).any().alias("coerce " + self.name)]
+        if self.item.type != "string":
+            return []
+        doubts = [(value == "").any().alias("blank " + self.name)]
+        if self.mend:
+            watched = self.written if self.mend[1].flags_padding else value
+            doubts.append(watched.str.contains(self.mend[1].suspicious).any().alias("mend " + self.name))
+        return doubts
+
+
+class Plan:
+    """What to do with the cars of one resource that have these columns."""
+
+    def __init__(self, resource: Resource, written: frozenset[str]) -> None:
+        self.items = resource.items
+        self.present = [name for name in resource.items if name in written]
+        self.missing = [name for name in resource.items if name not in written]
+        self.plans = {name: _item_plan(name, resource.items[name]) for name in self.present}
+        self.coded = [plan for plan in self.plans.values() if plan.codes and plan.is_text]
+        self.first = [plan.first() for plan in self.plans.values()]
+        self.first += [
+            pl.lit(None, dtype=polars_type(resource.items[name])).alias(column(name)) for name in self.missing
+        ]
+        self.doubts = [doubt for plan in self.plans.values() for doubt in plan.doubts()]
+        self.rules: list[Rule] = [
+            BUILDERS[check.check](Place(name, resource.items), check)
+            for name in self.present
+            for check in resource.items[name].checks
+        ]
+        self.wrong = [rule.wrong.alias(str(number)) for number, rule in enumerate(self.rules)]
+
+
+def _item_plan(name: str, item: Item) -> ItemPlan:
+    checks = [check.check for check in item.checks]
+    mends = [(check, MENDS[check]) for check in checks if check in MENDS]
+    codes = Codes(item.codes, bool(_JUDGES_OF_CODES.intersection(checks))) if item.codes else None
+    return ItemPlan(name, item, mends[0] if mends and item.type == "string" else None, codes)
+
+
+def polars_type(item: Item) -> pl.DataType:
+    """What `datarail.types.arrow_type` is in Polars."""
+    match item.type:
+        case "integer":
+            return pl.Int64()
+        case "decimal":
+            return pl.Decimal(item.precision, item.scale)
+        case "float":
+            return pl.Float64()
+        case "boolean":
+            return pl.Boolean()
+        case "date":
+            return pl.Date()
+        case "timestamp":
+            return pl.Datetime("us", "UTC")
+        case _:
+            return pl.String()

@@ -1,0 +1,183 @@
+"""GB 11643 citizen id: 17 digits and a check character.
+
+Weights 7 9 10 5 8 4 2 1 6 3 7 9 10 5 8 4 2; the sum mod 11 indexes 10X98765432. Digits 7–14 are
+the birth date, the 17th is odd for men. 15-digit numbers are of before 1999: no century, no check.
+"""
+
+from __future__ import annotations
+
+import calendar
+from collections.abc import Sequence
+from datetime import date
+
+import numpy as np
+import numpy.typing as npt
+import polars as pl
+
+from datarail.contract import CitizenId, Severity
+from streams.rules.division import PROVINCES
+from streams.rules.half_width import half_width, tell_changes
+from streams.rules.port import TODAY, Mend, Place, Reason, Rule
+
+WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
+CHECK_CHARACTERS = "10X98765432"
+OLDEST = 120
+
+LENGTH, CHARACTERS, BIRTH, FUTURE, CHECK, DIVISION, AGE, SEX, BIRTH_ITEM = (1 << i for i in range(9))
+
+_WEIGHTS = np.array(WEIGHTS, dtype=np.int16)
+_CHECK = np.frombuffer(CHECK_CHARACTERS.encode(), dtype=np.uint8)
+_DAYS = np.array([0, 31, 29, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31] + [0] * 87, dtype=np.int16)
+_KNOWN_PROVINCE = np.zeros(100, dtype=bool)
+_KNOWN_PROVINCE[[int(code) for code in PROVINCES]] = True
+
+
+def judge(ids: pl.Series, today: date) -> npt.NDArray[np.uint16]:
+    """The reasons each id is wrong for, as bits; 0 for a right one and for null.
+
+    Of the hard reasons only the first that holds is told: length, characters, birth, check.
+    """
+    reasons = np.zeros(len(ids), dtype=np.uint16)
+    shaped = ids.str.len_bytes() == 18
+    if ids.null_count() or not shaped.all():
+        present = ids.is_not_null().to_numpy()
+        # Bytes equal characters in all that can be right; both are looked at for the message.
+        reasons[present & (ids.str.len_chars() != 18).fill_null(False).to_numpy()] = LENGTH
+        rows = np.flatnonzero(shaped.fill_null(False).to_numpy())
+        reasons[present & (reasons == 0)] = CHARACTERS
+        if len(rows):
+            reasons[rows] = _judge_shaped(_matrix(ids.gather(rows)), today)
+        return reasons
+    return _judge_shaped(_matrix(ids), today) if len(ids) else reasons
+
+
+def _matrix(ids: pl.Series) -> npt.NDArray[np.uint8]:
+    data = ids.to_arrow(compat_level=pl.CompatLevel.oldest())
+    start = np.frombuffer(data.buffers()[1], dtype=np.int64)[data.offset]
+    return np.frombuffer(data.buffers()[2], dtype=np.uint8)[start : start + 18 * len(ids)].reshape(-1, 18)
+
+
+def _judge_shaped(characters: npt.NDArray[np.uint8], today: date) -> npt.NDArray[np.uint16]:
+    digits = characters[:, :17].astype(np.int16) - 48
+    lawful = ((digits >= 0) & (digits <= 9)).all(axis=1)
+    last = characters[:, 17]
+    lawful &= ((last >= 48) & (last <= 57)) | (last == 88)
+    digits[~lawful] = 0
+
+    year = digits[:, 6:10] @ np.array([1000, 100, 10, 1], dtype=np.int16)
+    month = digits[:, 10] * 10 + digits[:, 11]
+    day = digits[:, 12] * 10 + digits[:, 13]
+    leap = (year % 4 == 0) & ((year % 100 != 0) | (year % 400 == 0))
+    real = (year > 0) & (day > 0) & (day <= _DAYS[month]) & ((month != 2) | (day < 29) | leap)
+    born = year.astype(np.int32) * 10000 + month * 100 + day
+    now = today.year * 10000 + today.month * 100 + today.day
+
+    reasons = np.zeros(len(characters), dtype=np.uint16)
+    reasons[_CHECK[(digits @ _WEIGHTS) % 11] != last] = CHECK
+    reasons[born > now] = FUTURE
+    reasons[~real] = BIRTH
+    reasons[~lawful] = CHARACTERS
+    right = reasons == 0
+    reasons[right & ~_KNOWN_PROVINCE[digits[:, 0] * 10 + digits[:, 1]]] |= DIVISION
+    reasons[right & (now - born >= (OLDEST + 1) * 10000)] |= AGE
+    return reasons
+
+
+def check_character(body: str) -> str:
+    """The 18th character that belongs to 17 digits."""
+    total = sum(weight * int(digit) for weight, digit in zip(WEIGHTS, body, strict=True))
+    return CHECK_CHARACTERS[total % 11]
+
+
+def lengthen(old: str) -> str:
+    """A 15-digit id as 18 characters. Order codes 996–999 were kept for people born before 1900."""
+    century = "18" if old[12:] in ("996", "997", "998", "999") else "19"
+    body = old[:6] + century + old[6:]
+    return body + check_character(body)
+
+
+def _mend(ids: pl.Series) -> pl.Series:
+    mended = half_width(ids).str.to_uppercase()
+    # Rare enough to be told apart one by one: only numbers of before 1999.
+    old = mended.str.contains(r"^[0-9]{15}$").fill_null(False)
+    if not old.any():
+        return mended
+    return mended.scatter(old.arg_true(), [lengthen(value) for value in mended.filter(old)])
+
+
+def _tell_mended(title: str, written: str, mended: str) -> str:
+    if len(written.strip()) == 15 and len(mended) == 18:
+        return f"“{title}”为15位旧号码，已按 GB 11643 转换为18位，请核对并在源系统改为18位"
+    return f"“{title}”含{tell_changes(written, mended)}，已自动改正，请在源系统按18位半角大写填写"
+
+
+MEND = Mend(r"^.{15}$|[^0-9X]", _mend, _tell_mended, flags_padding=True)
+
+
+def build(place: Place, check: CitizenId) -> Rule:
+    """GB 11643 with, where the contract names them, the sex and birth items beside it."""
+    inputs = [place.text(), pl.col(TODAY).first()]
+    if check.sex:
+        inputs.append(place.text(check.sex))
+    if check.birth:
+        inputs.append(_as_date(place, check.birth).dt.to_string("%Y%m%d"))
+
+    def wrong(columns: Sequence[pl.Series]) -> pl.Series:
+        ids = columns[0]
+        reasons = judge(ids, columns[1][0])
+        right = reasons & (LENGTH | CHARACTERS | BIRTH | FUTURE | CHECK) == 0
+        if check.sex:
+            man = ids.str.slice(16, 1).is_in(["1", "3", "5", "7", "9"])
+            told = columns[2]
+            differs = ((told == "1") & ~man) | ((told == "2") & man)
+            reasons[right & differs.fill_null(False).to_numpy()] |= SEX
+        if check.birth:
+            differs = (columns[-1] != ids.str.slice(6, 8)).fill_null(False)
+            reasons[right & differs.to_numpy()] |= BIRTH_ITEM
+        return pl.Series(reasons)
+
+    return Rule(
+        "citizen_id",
+        place.name,
+        pl.map_batches(inputs, wrong, return_dtype=pl.UInt16),
+        _reasons(place, check, check.severity),
+    )
+
+
+def _as_date(place: Place, item: str) -> pl.Expr:
+    match place.kind(item):
+        case "date":
+            return place.typed(item)
+        case "timestamp":
+            return (place.typed(item) + pl.duration(hours=8)).dt.date()
+        case _:
+            return place.text(item).str.replace_all(r"[-/.年月日]", "").str.to_date("%Y%m%d", strict=False)
+
+
+def _reasons(place: Place, check: CitizenId, severity: Severity) -> tuple[Reason, ...]:
+    sex = place.title(check.sex) if check.sex else ""
+    birth = place.title(check.birth) if check.birth else ""
+    return (
+        Reason(severity, "conformity", lambda t, v: f"“{t}”应为18位，现为{len(v)}位"),
+        Reason(severity, "conformity", lambda t, _: f"“{t}”前17位应为数字，末位应为数字或大写X"),
+        Reason(severity, "accuracy", lambda t, v: f"“{t}”第7至14位应为出生日期（年月日），{_impossible(v)}"),
+        Reason(severity, "accuracy", lambda t, _: f"“{t}”中的出生日期晚于今天，应为已经出生的日期"),
+        Reason(
+            severity, "accuracy", lambda t, v: f"“{t}”校验码不符，按前17位计算末位应为{check_character(v[:17])}，请核对各位数字"
+        ),
+        Reason("soft", "referential", lambda t, _: f"“{t}”前两位不是已知的省级行政区划代码，应符合 GB/T 2260"),
+        Reason("soft", "accuracy", lambda t, _: f"“{t}”对应的年龄超过{OLDEST}岁，请核对出生日期或人员状态"),
+        Reason(
+            "soft", "consistency", lambda t, _: f"“{t}”第17位（奇数为男、偶数为女）与“{sex}”不一致，两者应当相符"
+        ),
+        Reason("soft", "consistency", lambda t, _: f"“{t}”中的出生日期与“{birth}”不一致，两者应当相符"),
+    )
+
+
+def _impossible(value: str) -> str:
+    year, month, day = int(value[6:10]), int(value[10:12]), int(value[12:14])
+    if year < 1:
+        return "年份不能为0000"
+    if not 1 <= month <= 12:
+        return f"月份应为01至12，现为{month:02d}"
+    return f"{month}月的日应为01至{calendar.monthrange(year, month)[1]:02d}，现为{day:02d}"
