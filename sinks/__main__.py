@@ -65,7 +65,9 @@ def main(name: str) -> None:
 
 
 if __name__ == "__main__":
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.basicConfig(
+        level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
+    )
     logging.getLogger("kafka").setLevel(logging.ERROR)
     if len(sys.argv) != 2:
         sys.exit("usage: python -m sinks NAME")

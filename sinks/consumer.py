@@ -21,7 +21,7 @@ log = logging.getLogger(__name__)
 FETCH_BYTES = 16 << 20
 
 
-class Assigned(ConsumerRebalanceListener):  # type: ignore[misc] - kafka-python has no types
+class Assigned(ConsumerRebalanceListener):  # type: ignore[misc]
     """Notes what the group gave and took. Called on the consumer's I/O thread: it must not wait."""
 
     def __init__(self) -> None:
@@ -93,7 +93,9 @@ def plain_consumer(servers: str) -> KafkaConsumer:
         raise kafka_trouble(error) from error
 
 
-def bounds(consumer: KafkaConsumer, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+def bounds(
+    consumer: KafkaConsumer, partitions: Iterable[TopicPartition]
+) -> dict[TopicPartition, tuple[int, int]]:
     """First offset kept and end of each partition."""
     wanted = list(partitions)
     try:
@@ -128,6 +130,13 @@ def kafka_trouble(error: KafkaError) -> RailError:
     text = f"Kafka: {type(error).__name__}: {error}"
     if isinstance(error, RetriableError) or getattr(error, "retriable", False):
         return Transient(text, part="kafka")
-    if type(error).__name__ in {"NoBrokersAvailable", "CommitFailedError", "UnknownMemberIdError", "IllegalGenerationError"}:
+    if type(error).__name__ in {
+        "NoBrokersAvailable",
+        "CommitFailedError",
+        "UnknownMemberIdError",
+        "IllegalGenerationError",
+    }:
         return Transient(text, part="kafka")
-    return Terminal(text, part="kafka", remedy="check the broker's address, its version and the rights of this client")
+    return Terminal(
+        text, part="kafka", remedy="check the broker's address, its version and the rights of this client"
+    )

@@ -52,7 +52,9 @@ class Loop:
 
     def run(self) -> None:
         self.consumer = self._insisting(
-            lambda: open_consumer(self.settings.kafka, group(self.sink.name), self.feed.pattern, self.assigned)
+            lambda: open_consumer(
+                self.settings.kafka, group(self.sink.name), self.feed.pattern, self.assigned
+            )
         )
         try:
             while not self.stopped():
@@ -60,9 +62,13 @@ class Loop:
             self._flush()
         except KafkaError as error:
             trouble = kafka_trouble(error)
-            raise (trouble if isinstance(trouble, Terminal) else Terminal(str(trouble), part=self.sink.name)) from error
+            raise (
+                trouble if isinstance(trouble, Terminal) else Terminal(str(trouble), part=self.sink.name)
+            ) from error
         except _Stopped:
-            log.warning("%s: stopping while a store is away; what was not flushed is read again", self.sink.name)
+            log.warning(
+                "%s: stopping while a store is away; what was not flushed is read again", self.sink.name
+            )
         finally:
             if self.consumer is not None:
                 commit(self.consumer, self.durable, wait=True)
@@ -118,14 +124,23 @@ class Loop:
         mark = self.sink.resume(partition.topic, partition.partition)
         where = f"{partition.topic}/{partition.partition}"
         if mark.offset > end:
-            self._strand(partition, f"{where}: the {self.sink.name} store has passed offset {mark.offset}, but Kafka "
-                                    f"ends at {end}: the topic was made anew or lost its end")
+            self._strand(
+                partition,
+                f"{where}: the {self.sink.name} store has passed offset {mark.offset}, but Kafka "
+                f"ends at {end}: the topic was made anew or lost its end",
+            )
             return
         if mark.offset < begin:
             if mark.offset or mark.seq:
                 metrics.GAPS.labels(self.sink.name, _station(partition.topic)).inc()
-                log.error("%s: %s: offsets %d to %d are gone from Kafka and were never landed here; rebuild the sink "
-                          "from history, or audit the station", self.sink.name, where, mark.offset, begin - 1)
+                log.error(
+                    "%s: %s: offsets %d to %d are gone from Kafka and were never landed here; "
+                    "audit the station",
+                    self.sink.name,
+                    where,
+                    mark.offset,
+                    begin - 1,
+                )
             else:
                 log.warning("%s: %s: Kafka keeps it from offset %d only", self.sink.name, where, begin)
             mark = Mark(begin, mark.seq)
@@ -176,10 +191,17 @@ class Loop:
         if passed.repeats:
             metrics.REPEATS.labels(self.sink.name, station).inc(passed.repeats)
             log.info("%s: %s: %d changes repeat and are dropped", self.sink.name, where, passed.repeats)
-        if mark.offset:
+        if mark.seq:  # else it is the first train seen here
             for lane, first, last in passed.gaps:
                 metrics.GAPS.labels(self.sink.name, station).inc()
-                log.error("%s: %s: seq %d to %d of lane %s are missing", self.sink.name, where, first, last, lane.label)
+                log.error(
+                    "%s: %s: seq %d to %d of lane %s are missing",
+                    self.sink.name,
+                    where,
+                    first,
+                    last,
+                    lane.label,
+                )
         self.marks[partition] = moved_on(mark, record.offset, arrival.train)
         return Arrival(arrival.topic, arrival.partition, arrival.offset, passed.train, arrival.record), size
 
@@ -194,7 +216,7 @@ class Loop:
         else:
             self.watch.landed(loads)
         if self.flush_due is None:
-            self.flush_due = time.monotonic() + FLUSH_EVERY
+            self.flush_due = time.monotonic() + getattr(self.sink, "flush_every", FLUSH_EVERY)
 
     def _flush(self) -> None:
         marks = self._insisting(self.sink.flush)
@@ -254,7 +276,7 @@ class Loop:
             metrics.PROGRESS.labels(self.sink.name).set_to_current_time()
 
 
-class _Stopped(Exception):  # noqa: N818 - a signal, not an error
+class _Stopped(Exception):
     """The process was asked to end while a store was away."""
 
 

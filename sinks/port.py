@@ -33,7 +33,8 @@ class Sink(Protocol):
 
     A sink may also have: `feed` (sinks.feeds.Feed: which topics, how they are opened; clean
     trains unless said), `lands_at_flush` (true: what was written counts as landed, for
-    freshness, when it is flushed; else when written) and `full` (true: flush now).
+    freshness, when it is flushed; else when written), `full` (true: flush now) and
+    `flush_every` (seconds from the first unflushed train to the flush; 1 unless said).
     """
 
     name: str

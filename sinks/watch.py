@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from prometheus_client import Histogram
 
 from datarail import metrics
 from datarail.freshness import Freshness
@@ -16,7 +17,7 @@ from datarail.train import Train
 
 #: Ages looked at per car; a car of more rows is sampled evenly, each sample standing for many.
 _SAMPLES = 256
-_EDGES = np.array(metrics.FRESHNESS._upper_bounds[:-1])  # noqa: SLF001 - bulk counting, see _observe
+_EDGES = np.array(metrics.FRESHNESS._upper_bounds[:-1])
 
 
 @dataclass(slots=True, frozen=True)
@@ -41,7 +42,11 @@ def cargo(train: Train) -> list[Cargo]:
             if train.cars:
                 step = entry.rows // _SAMPLES + 1
                 column = train.cars[index].column("_commit")
-                commits = np.asarray(column.to_numpy(zero_copy_only=False))[::step].astype("M8[us]").astype(np.int64)
+                commits = (
+                    np.asarray(column.to_numpy(zero_copy_only=False))[::step]
+                    .astype("M8[us]")
+                    .astype(np.int64)
+                )
             else:
                 commits = np.array([entry.first_commit, entry.last_commit], dtype=np.int64)
         found.append(Cargo(train.manifest.station, entry.resource, entry.ops, commits, step))
@@ -90,11 +95,11 @@ class Watch:
             metrics.RATE.labels(self.hop, station, resource).set(read["rate"] or 0.0)
 
 
-def _observe(histogram: metrics.Histogram, ages: npt.NDArray[np.float64]) -> None:
+def _observe(histogram: Histogram, ages: npt.NDArray[np.float64]) -> None:
     # prometheus-client has no way to observe many at once; one call a row would cost more
     # than landing the row does.
     counts = np.bincount(np.searchsorted(_EDGES, ages), minlength=len(_EDGES) + 1)
-    for bucket, count in zip(histogram._buckets, counts, strict=True):  # noqa: SLF001
+    for bucket, count in zip(histogram._buckets, counts, strict=True):
         if count:
             bucket.inc(int(count))
-    histogram._sum.inc(float(ages.sum()))  # noqa: SLF001
+    histogram._sum.inc(float(ages.sum()))
