@@ -107,6 +107,7 @@ class PlannedSink:
         self._rows = self._bytes = 0
         self._oldest = 0.0
         self._planned: tuple[str, list[Range]] | None = None
+        self._sure = False  # the plan is known to be written, and the only one for its offsets
         self._shaken = False
         self._ready = False
 
@@ -143,8 +144,11 @@ class PlannedSink:
             return {}
         try:
             if self._planned is None:
-                self._planned = self._plan(self._ranges())
+                self._planned = (uuid.uuid4().hex, self._ranges())
             batch, ranges = self._planned
+            if not self._sure:
+                self._plan(batch, ranges)
+                self._sure = True
             self._land(batch, self._buffer, ranges, look=self._shaken)
             marks = {(span.topic, span.partition): self._marks[span.topic, span.partition] for span in ranges}
             self._write_marks(marks)
@@ -153,7 +157,7 @@ class PlannedSink:
             raise
         self._durable |= marks
         self._buffer, self._rows, self._bytes = [], 0, 0
-        self._planned, self._shaken = None, False
+        self._planned, self._sure, self._shaken = None, False, False
         return marks
 
     def close(self) -> None:
@@ -167,8 +171,7 @@ class PlannedSink:
         first = {place: self._durable.get(place, Mark()).offset for place in places}
         return [Range(*place, first[place], self._marks[place].offset) for place in places]
 
-    def _plan(self, ranges: list[Range]) -> tuple[str, list[Range]]:
-        batch = uuid.uuid4().hex
+    def _plan(self, batch: str, ranges: list[Range]) -> None:
         self._write_plan(batch, ranges)
         places = [(span.topic, span.partition) for span in ranges]
         others = self.store.rows(
@@ -190,7 +193,6 @@ class PlannedSink:
                         part=self.name,
                         remedy="this one stops; started again it takes up where the other one is",
                     )
-        return batch, ranges
 
     def _land(self, batch: str, arrivals: list[Arrival], ranges: Sequence[Range], *, look: bool) -> None:
         for block in self.landing.blocks(arrivals, ranges):
@@ -230,7 +232,8 @@ class PlannedSink:
             f"SELECT batch, topic, partition, first, end FROM {plan} "
             f"WHERE batch IN (SELECT batch FROM {plan} WHERE topic = {{topic:String}} "
             "AND partition = {partition:UInt32} AND end > {mark:UInt64}) AND "
-            f"batch NOT IN (SELECT batch FROM {plan} WHERE void) ORDER BY at, batch, topic, partition",
+            f"batch NOT IN (SELECT batch FROM {plan} WHERE void) "
+            "GROUP BY batch, topic, partition, first, end ORDER BY min(at), batch, topic, partition",
             topic=topic,
             partition=partition,
             mark=self._mark(topic, partition).offset,
