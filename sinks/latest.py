@@ -1,0 +1,193 @@
+"""Many changes of one resource → the last change of each source key. Pure.
+
+A sink that keeps the present state need not look at what a batch itself has overtaken. What
+wins is decided by identity, never by arrival (rule 2). A held change changes nothing but is
+told of; a truncate deletes all that is older.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from datarail.errors import Terminal
+from datarail.train import WRITTEN, column
+from sinks.texts import fixed_texts
+
+#: An identity as 32 hex digits that sort as it does, with room for one bit:
+#: epoch 16 | position 64 | index 44 | part 2 | good 1 | 0. A held change is a little older than
+#: the same change mended.
+VERSION_WIDTH = 32
+_DELETE, _TRUNCATE = ord("d"), ord("t")
+_HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype="S2")
+_META = ("_op", "_epoch", "_pos", "_idx", "_part", "_commit", "_unchanged", "_key", "_held")
+
+
+@dataclass(slots=True)
+class Latest:
+    """What a batch comes to, for one resource.
+
+    good: one row a source key, its last change that passed: _key, _version, _op, _commit and the
+      items asked for. Sorted by _key. After a truncate the keys older than it are among the
+      deletes, at its version.
+    held: one row a source key whose last change is held and newer than its good one here:
+      _key, _version, _commit.
+    overtaken: the good rows that others of the same key replaced: as `good`.
+    truncated: version and commit (µs) of the last truncate.
+    unchanged: for the keys whose last good change left out items asked for, and no earlier row of
+      the batch has them: key → those items. Their values here are null; the former ones stand.
+    """
+
+    good: pl.DataFrame
+    held: pl.DataFrame
+    overtaken: pl.DataFrame
+    truncated: tuple[str, int] | None
+    unchanged: dict[str, list[str]]
+
+
+def latest(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> Latest:
+    """Reduce clean cars of one resource, in order of arrival. items: those to keep, typed."""
+    table = _joined(cars, items)
+    versions = version_texts(table)
+    frame = pl.from_arrow(table.drop_columns(["_epoch", "_pos", "_idx", "_part", "_unchanged"]))
+    assert isinstance(frame, pl.DataFrame)
+    frame = frame.with_columns(versions)
+    operations = table.column("_op").to_numpy()
+    truncated = None
+    if (operations == _TRUNCATE).any():
+        frame, truncated = _after_truncate(frame)
+    held = frame.clear()
+    good = frame.drop("_held")
+    if _any_true(table.column("_held")):
+        is_held = pl.col("_held").fill_null(False) & (pl.col("_op") != _DELETE)
+        held, good = frame.filter(is_held), frame.filter(~is_held).drop("_held")
+    good, overtaken = _last_by_key(good)
+    if held.height:
+        held = _newer_than_good(_last_by_key(held)[0], good)
+    unchanged: dict[str, list[str]] = {}
+    if table.column("_unchanged").null_count < table.num_rows:
+        good, unchanged = _fill(good, overtaken, _left_out(cars, items))
+    return Latest(good, held.select("_key", "_version", "_commit"), overtaken, truncated, unchanged)
+
+
+def version_texts(table: pa.Table) -> pl.Series:
+    """The version of each row as text, from its identity and whether it is held."""
+    epoch, position, index, part = (
+        table.column(name).to_numpy().astype(np.uint64) for name in ("_epoch", "_pos", "_idx", "_part")
+    )
+    good = ~table.column("_held").to_numpy().astype(bool)
+    if len(epoch) and (int(epoch.max()) >> 16 or int(index.max()) >> 44):
+        raise Terminal("an epoch above 65535 or a row number above 2^44 does not fit in a version")
+    words = np.empty((len(epoch), 2), dtype=">u8")
+    words[:, 0] = (epoch << np.uint64(48)) | (position >> np.uint64(16))
+    words[:, 1] = (
+        ((position & np.uint64(0xFFFF)) << np.uint64(48))
+        | (index << np.uint64(4))
+        | (part << np.uint64(2))
+        | (good.astype(np.uint64) << np.uint64(1))
+    )
+    digits = _HEX[words.view(np.uint8).reshape(len(epoch), 16)]
+    return fixed_texts(digits.tobytes(), len(epoch), VERSION_WIDTH).alias("_version")
+
+
+def _joined(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> pa.Table:
+    # Trains made before and after a contract changed differ in columns and types.
+    wanted = [*_META, *(column(item) for item in items)]
+    if all(car.schema.equals(cars[0].schema) for car in cars[1:]) and _fits(cars[0].schema, items):
+        return pa.Table.from_batches([car.select(wanted) for car in cars])
+    tables = []
+    for car in cars:
+        arrays = [car.column(name) for name in _META]
+        for item, kind in items.items():
+            at = car.schema.get_field_index(column(item))
+            arrays.append(pa.nulls(car.num_rows, kind) if at < 0 else car.column(at).cast(kind, safe=False))
+        tables.append(pa.Table.from_arrays(arrays, names=wanted))
+    return pa.concat_tables(tables)
+
+
+def _fits(schema: pa.Schema, items: Mapping[str, pa.DataType]) -> bool:
+    at = {item: schema.get_field_index(column(item)) for item in items}
+    return all(index >= 0 and schema.field(index).type == items[item] for item, index in at.items())
+
+
+def _any_true(flags: pa.ChunkedArray) -> bool:
+    return bool(flags.to_numpy().any())
+
+
+def _after_truncate(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, int]]:
+    # What the batch created before the truncate may already be in a store (written before a
+    # crash), so it is deleted by name and not merely left out.
+    last = frame.filter(pl.col("_op") == _TRUNCATE).sort("_version").tail(1)
+    version, commit = last["_version"][0], last["_commit"][0]
+    rest = frame.filter(pl.col("_op") != _TRUNCATE)
+    older = rest.filter(pl.col("_version") < version)
+    deletes = older.with_columns(
+        pl.lit(_DELETE, pl.UInt8).alias("_op"),
+        pl.lit(version).alias("_version"),
+        pl.lit(commit).cast(frame.schema["_commit"]).alias("_commit"),
+    )
+    return pl.concat([rest, deletes]), (version, last["_commit"].cast(pl.Int64)[0])
+
+
+def _last_by_key(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
+    if frame.height < 2:
+        return frame, frame.clear()
+    # Stable: of equal versions the one that arrived later wins (the same change cleaned anew).
+    frame = frame.sort("_key", "_version", maintain_order=True)
+    is_last = frame["_key"].ne(frame["_key"].shift(-1)).fill_null(True)
+    if is_last.all():
+        return frame, frame.clear()
+    return frame.filter(is_last), frame.filter(~is_last)
+
+
+def _newer_than_good(held: pl.DataFrame, good: pl.DataFrame) -> pl.DataFrame:
+    known = good.select("_key", pl.col("_version").alias("_good"))
+    newer = pl.col("_good").is_null() | (pl.col("_version") > pl.col("_good"))
+    return held.join(known, on="_key", how="left", maintain_order="left").filter(newer)
+
+
+def _left_out(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> dict[str, list[str]]:
+    """version → items asked for that the row says are unchanged (TOAST); most cars have none."""
+    found: dict[str, list[str]] = {}
+    for car in cars:
+        bitmaps = car.column("_unchanged")
+        if bitmaps.null_count == car.num_rows:
+            continue
+        order = [name[len(WRITTEN) :] for name in car.schema.names if name.startswith(WRITTEN)]
+        versions = version_texts(pa.Table.from_batches([car.select([*_META])])).to_list()
+        for version, bitmap in zip(versions, bitmaps.to_pylist(), strict=True):
+            names = [item for at, item in enumerate(order) if item in items and bit(bitmap, at)]
+            if names:
+                found[version] = names
+    return found
+
+
+def bit(bitmap: bytes | None, at: int) -> bool:
+    """Whether item number `at` is marked in an _unchanged bitmap."""
+    return bitmap is not None and at // 8 < len(bitmap) and bool(bitmap[at // 8] >> at % 8 & 1)
+
+
+def _fill(
+    good: pl.DataFrame, overtaken: pl.DataFrame, left_out: dict[str, list[str]]
+) -> tuple[pl.DataFrame, dict[str, list[str]]]:
+    # Only rows whose items asked for were not sent come here, one by one: large texts are
+    # seldom keys, fields or dimensions.
+    open_rows = good.with_row_index("_row").filter(
+        pl.col("_version").is_in(list(left_out)) & (pl.col("_op") != _DELETE)
+    )
+    unchanged: dict[str, list[str]] = {}
+    for row, key, version in open_rows.select("_row", "_key", "_version").iter_rows():
+        earlier = overtaken.filter(pl.col("_key") == key).reverse()
+        missing = list(left_out[version])
+        for former in earlier.iter_rows(named=True):
+            sent = [item for item in missing if item not in left_out.get(former["_version"], ())]
+            for item in sent:
+                good[row, column(item)] = former[column(item)]
+            missing = [item for item in missing if item not in sent]
+        if missing:
+            unchanged[key] = missing
+    return good, unchanged

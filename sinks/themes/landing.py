@@ -1,0 +1,237 @@
+"""One batch of one resource → what each store is to be told. Pure: it asks nothing of a server.
+
+Every theme key that a source key has passed through in the batch is withdrawn from, not only the
+one known before it: a batch that a crash cut off may have reached Redis in part, and come again
+cut in another place.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import orjson
+import polars as pl
+
+from datarail.contract import StoreName
+from datarail.train import column
+from sinks.contributions import key_prefix
+from sinks.latest import VERSION_WIDTH, Latest
+from sinks.texts import as_bytes
+from sinks.themes.build import (
+    DELETED,
+    HELD,
+    Built,
+    build,
+    golden_key,
+    golden_keys,
+    held_flag,
+    table_rows,
+    theme_keys_of,
+    tombstone,
+)
+from sinks.themes.golden import Change
+from sinks.themes.plan import FeedPlan, ResourcePlan
+
+
+@dataclass(slots=True)
+class Landing:
+    """changes: for Redis, in order. keys, values: for the contributions. rows, held: for ClickHouse."""
+
+    changes: list[Change] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    values: list[bytes] = field(default_factory=list)
+    rows: list[tuple[StoreName, pl.DataFrame]] = field(default_factory=list)
+    held: list[tuple[StoreName, dict[str, object]]] = field(default_factory=list)
+
+
+def land(
+    landing: Landing, reduced: Latest, known: Sequence[bytes | None], plan: ResourcePlan, partition: int
+) -> None:
+    """Add one resource's good changes. known: what the contributions have for each of them."""
+    frame = reduced.good
+    if frame.height == 0:
+        return
+    built = build(frame, plan)
+    keys = [key_prefix(plan.resource) + key for key in as_bytes(frame["_key"])]
+    values = as_bytes(built.value)
+    fresh = np.array(
+        [
+            old is None or old[:VERSION_WIDTH] <= new[:VERSION_WIDTH]
+            for old, new in zip(known, values, strict=True)
+        ]
+    )
+    _withdraw(landing, frame, built, known, values, fresh, plan)
+    _withdraw_overtaken(landing, reduced, built, plan)
+    _set(landing, frame, built, fresh, plan)
+    if fresh.all():
+        landing.keys += keys
+        landing.values += values
+    else:
+        landing.keys += [key for key, ok in zip(keys, fresh, strict=True) if ok]
+        landing.values += [value for value, ok in zip(values, fresh, strict=True) if ok]
+    for feed, theme_keys in zip(plan.feeds, built.keys, strict=True):
+        landing.rows.append((feed.store, table_rows(frame, feed, theme_keys, plan, partition)))
+
+
+def land_held(
+    landing: Landing, reduced: Latest, known: Mapping[bytes, bytes | None], plan: ResourcePlan
+) -> None:
+    """Add one resource's held changes: a flag on what is there. known: by contribution key, with
+    this batch's own good changes in it."""
+    rows = reduced.held.with_columns(pl.col("_commit").cast(pl.Int64))
+    for source_key, text, commit in rows.iter_rows():
+        key = key_prefix(plan.resource) + source_key.encode()
+        old, version = known[key], text.encode()
+        if old is None or old[:VERSION_WIDTH] >= version or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
+            continue
+        landing.keys.append(key)
+        landing.values.append(version + HELD + old[VERSION_WIDTH + 1 :])
+        for feed, theme_key in zip(plan.feeds, theme_keys_of(old), strict=True):
+            if theme_key is None:
+                continue
+            landing.changes.append(
+                (
+                    golden_key(feed.store, theme_key),
+                    _source_field(feed, source_key),
+                    held_flag(version, commit),
+                )
+            )
+            row: dict[str, object] = {"station": plan.station, "resource": plan.resource, "feed": feed.number}
+            landing.held.append(
+                (feed.store, {**row, "source_key": source_key, "version": text, "held_since": commit})
+            )
+
+
+def withdrawals(plan: ResourcePlan, source_key: str, known: bytes, version: bytes) -> list[Change]:
+    """Take a contribution out of every golden record that it is in."""
+    return [
+        (golden_key(feed.store, theme_key), _source_field(feed, source_key), tombstone(version))
+        for feed, theme_key in zip(plan.feeds, theme_keys_of(known), strict=False)
+        if theme_key is not None
+    ]
+
+
+def former_values(
+    plan: ResourcePlan, known: bytes, contributions: Sequence[Mapping[str, Any] | None]
+) -> dict[str, str | None]:
+    """item → the text of its former value, from a contribution as each feed has it now."""
+    values: dict[str, str | None] = {}
+    for feed, theme_key, contribution in zip(plan.feeds, theme_keys_of(known), contributions, strict=False):
+        if theme_key is not None:
+            parts = [theme_key] if len(feed.key) == 1 else orjson.loads(theme_key)
+            values |= dict(zip(feed.key, parts, strict=True))
+        if contribution is not None:
+            fields = contribution["f"]
+            values |= {item: _plain(fields.get(name)) for name, item, _ in feed.fields}
+    return values
+
+
+def with_former(frame: pl.DataFrame, key: str, values: Mapping[str, str | None]) -> pl.DataFrame:
+    """The frame with former values put in for one source key's unchanged items."""
+    row = frame["_key"].index_of(key)
+    assert row is not None
+    for item, text in values.items():
+        name = column(item)
+        frame[row, name] = parsed(text, frame.schema[name])
+    return frame
+
+
+def parsed(text: str | None, kind: pl.DataType) -> Any:
+    """A value from its text (the inverse of sinks.texts.as_text)."""
+    texts = pl.Series([text], dtype=pl.String)
+    if kind == pl.Boolean:
+        return None if text is None else text == "true"
+    if kind == pl.Date:
+        return texts.str.to_date("%Y-%m-%d")[0]
+    if isinstance(kind, pl.Datetime):
+        return texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us", time_zone="UTC")[0]
+    return texts.cast(kind)[0]
+
+
+def _plain(value: Any) -> str | None:
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return None if value is None else str(value)
+
+
+def _source_field(feed: FeedPlan, source_key: str) -> bytes:
+    return f"{feed.source}/{source_key}".encode()
+
+
+def _withdraw(
+    landing: Landing,
+    frame: pl.DataFrame,
+    built: Built,
+    known: Sequence[bytes | None],
+    values: Sequence[bytes],
+    fresh: np.ndarray[Any, np.dtype[np.bool_]],
+    plan: ResourcePlan,
+) -> None:
+    # In most batches nothing moves: then this is one pass of comparisons.
+    tail = VERSION_WIDTH + 1
+    moved = [
+        at
+        for at, (old, new) in enumerate(zip(known, values, strict=True))
+        if old is not None and old[tail:] != new[tail:] and fresh[at]
+    ]
+    for at in moved:
+        old = known[at]
+        assert old is not None
+        source_key, version = frame["_key"][at], values[at][:VERSION_WIDTH]
+        now = [keys[at] for keys in built.keys]
+        for feed, former, new in zip(plan.feeds, theme_keys_of(old), now, strict=False):
+            if former is not None and former != new:
+                landing.changes.append(
+                    (golden_key(feed.store, former), _source_field(feed, source_key), tombstone(version))
+                )
+
+
+def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: ResourcePlan) -> None:
+    earlier = reduced.overtaken
+    if earlier.height == 0:
+        return
+    passed = build(earlier, plan)
+    final = pl.DataFrame(
+        {
+            "_key": reduced.good["_key"],
+            "last": reduced.good["_version"],
+            **{f"last{number}": keys for number, keys in enumerate(built.keys)},
+        }
+    )
+    through = pl.DataFrame(
+        {"_key": earlier["_key"], **{f"k{number}": keys for number, keys in enumerate(passed.keys)}}
+    ).unique(maintain_order=True)
+    moves = through.join(final, on="_key", how="left", maintain_order="left")
+    for number, feed in enumerate(plan.feeds):
+        there = pl.col(f"k{number}")
+        elsewhere = moves.filter(there.is_not_null() & there.ne_missing(pl.col(f"last{number}")))
+        for source_key, former, version in elsewhere.select("_key", f"k{number}", "last").iter_rows():
+            landing.changes.append(
+                (golden_key(feed.store, former), _source_field(feed, source_key), tombstone(version.encode()))
+            )
+
+
+def _set(
+    landing: Landing,
+    frame: pl.DataFrame,
+    built: Built,
+    fresh: np.ndarray[Any, np.dtype[np.bool_]],
+    plan: ResourcePlan,
+) -> None:
+    for feed, keys, texts in zip(plan.feeds, built.keys, built.texts, strict=True):
+        table = pl.DataFrame({"key": frame["_key"], "theme": keys, "text": texts})
+        wanted = pl.Series(fresh) & keys.is_not_null()
+        if not wanted.all():
+            table = table.filter(wanted)
+        if table.height == 0:
+            continue
+        fields = pl.select(pl.concat_str(pl.lit(f"{feed.source}/"), table["key"])).to_series()
+        landing.changes += zip(
+            as_bytes(golden_keys(feed.store, table["theme"])),
+            as_bytes(fields),
+            as_bytes(table["text"]),
+            strict=True,
+        )

@@ -1,0 +1,311 @@
+"""The themes sink: trains → golden records. Redis first, then what each source key contributed,
+then (within a second) ClickHouse.
+
+Nothing here must happen exactly once: every store decides by version, so a batch may come again,
+whole or cut in another place. A store that is ahead is not changed by what it knows already.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from datarail.contract import Contract, StoreName
+from datarail.keys import partition_of
+from datarail.position import Mark
+from datarail.settings import Settings
+from datarail.themes import Theme
+from datarail.topics import station_of
+from sinks.clickhouse import ClickHouse
+from sinks.contributions import Contributions, ContributionStores, key_prefix
+from sinks.latest import VERSION_WIDTH, Latest, latest
+from sinks.passing import moved_on
+from sinks.past import Past
+from sinks.port import Arrival
+from sinks.redis_calls import connect
+from sinks.themes.build import DELETED, deleted_rows, theme_keys_of
+from sinks.themes.golden import Golden
+from sinks.themes.landing import Landing, former_values, land, land_held, with_former, withdrawals
+from sinks.themes.plan import ResourcePlan, fingerprint, plan_station
+from sinks.themes.table import ThemeTables
+
+log = logging.getLogger(__name__)
+Place = tuple[str, int]
+
+
+class Partition:
+    """What the sink holds of one partition: its contributions, and the marks of the stores."""
+
+    def __init__(self, topic: str, number: int, contributions: Contributions) -> None:
+        self.topic = topic
+        self.number = number
+        self.station = station_of(topic)
+        self.contributions = contributions
+        self.mark = Mark()
+        self.golden_mark: Mark | None = None
+        self._cleared: dict[str, bytes | None] = {}
+
+    def cleared(self, resource: str) -> bytes | None:
+        """Version of the last truncate: what is older is void wherever it is."""
+        if resource not in self._cleared:
+            self._cleared[resource] = self.contributions.note(f"truncated {resource}")
+        return self._cleared[resource]
+
+    def clear(self, resource: str, version: bytes) -> None:
+        self._cleared[resource] = version
+
+
+class ThemesSink:
+    """sinks.port.Sink of the theme stores."""
+
+    name = "themes"
+
+    def __init__(
+        self,
+        contracts: Mapping[str, Contract],
+        themes: Mapping[StoreName, Theme],
+        golden: Golden,
+        tables: ThemeTables,
+        stores: ContributionStores,
+        past: Past,
+        partitions: int,
+    ) -> None:
+        self._plans = {station: plan_station(contract, themes) for station, contract in contracts.items()}
+        self._golden = golden
+        self._tables = tables
+        self._stores = stores
+        self._past = past
+        self._partitions = partitions
+        self._open: dict[Place, Partition] = {}
+
+    @classmethod
+    def of(
+        cls, settings: Settings, contracts: Mapping[str, Contract], themes: Mapping[StoreName, Theme]
+    ) -> ThemesSink:
+        """With the line's own stores; nothing is connected yet."""
+        return cls(
+            contracts,
+            themes,
+            Golden(connect(settings.redis)),
+            ThemeTables(ClickHouse(settings.clickhouse), themes),
+            ContributionStores(settings.home, cls.name),
+            Past(ClickHouse(settings.clickhouse)),
+            settings.partitions,
+        )
+
+    # -- the port
+
+    def resume(self, topic: str, partition: int) -> Mark:
+        place = (topic, partition)
+        self.release(topic, partition)
+        part = Partition(topic, partition, self._stores.open(topic, partition))
+        try:
+            mark = self._resume(part)
+        except BaseException:
+            part.contributions.close()
+            raise
+        self._open[place] = part
+        return mark
+
+    def write(self, arrivals: list[Arrival]) -> None:
+        by_place: dict[Place, list[Arrival]] = {}
+        for arrival in arrivals:
+            by_place.setdefault((arrival.topic, arrival.partition), []).append(arrival)
+        for place, some in by_place.items():
+            self._write(self._open[place], some)
+
+    @property
+    def full(self) -> bool:
+        return self._tables.full
+
+    def flush(self) -> dict[Place, Mark]:
+        return self._tables.flush()
+
+    def release(self, topic: str, partition: int) -> None:
+        """The group gave the partition to somebody else, who may be on this machine."""
+        part = self._open.pop((topic, partition), None)
+        if part is not None:
+            part.contributions.close()
+
+    def close(self) -> None:
+        for part in self._open.values():
+            part.contributions.close()
+        self._open.clear()
+        self._golden.close()
+        self._tables.close()
+
+    # -- where to go on
+
+    def _resume(self, part: Partition) -> Mark:
+        shape = fingerprint(self._plans.get(part.station, {}))
+        local = part.contributions.mark()
+        golden = self._golden.mark(part.topic, part.number)
+        landed = self._tables.mark(part.topic, part.number)
+        where = f"{part.topic}/{part.number}"
+        reason = None
+        if local is None:
+            reason = "its contributions are new or lost" if golden or landed else None
+        elif part.contributions.note("shape") != shape:
+            reason = "what the station gives to the stores has changed"
+        elif golden is None or golden.offset < local.offset:
+            reason = "Redis has lost what it had acknowledged"
+        elif landed is None:
+            reason = "ClickHouse has nothing of it"
+        if reason is not None or local is None:
+            if reason is not None:
+                log.warning("themes: %s is derived anew from history: %s", where, reason)
+            local = self._derive(part, shape, sweep=reason is not None)
+            landed = local
+        part.mark, part.golden_mark = local, self._golden.mark(part.topic, part.number)
+        return min(local, landed or Mark(), key=lambda mark: mark.offset)
+
+    def _derive(self, part: Partition, shape: bytes, *, sweep: bool) -> Mark:
+        """Everything of the partition again, from history; what history has not, from Kafka."""
+        part.contributions.wipe()
+        if sweep:
+            self._sweep(part)
+            self._tables.forget(part.station, part.topic, part.number)
+        mark = self._past.mark(part.topic, part.number)
+        rows = 0
+        for resource, plan in self._plans.get(part.station, {}).items():
+            for car in self._past.changes(part.station, resource, plan.items, part.number, mark.offset):
+                self._land(part, {resource: [car]}, None)
+                rows += car.num_rows
+                if self._tables.full:
+                    self._tables.flush()
+        self._golden.set_mark(part.topic, part.number, mark)
+        self._tables.passed(part.topic, part.number, mark)
+        self._tables.flush()
+        # The mark last: without it the next start begins again.
+        part.contributions.put((), (), mark, [("shape", shape)])
+        if rows:
+            log.info("themes: %s/%d: %d changes of history read again", part.topic, part.number, rows)
+        return mark
+
+    def _sweep(self, part: Partition) -> None:
+        """Take what this partition contributed out of Redis; other partitions' stays."""
+        mine = f"{part.station}/".encode()
+        for key, fields in self._golden.fields():
+            gone = [name for name in fields if name.startswith(mine) and self._is_of(name, part)]
+            if gone:
+                self._golden.remove(key, gone)
+
+    def _is_of(self, field: bytes, part: Partition) -> bool:
+        _, resource, key = field.decode().split("/", 2)
+        return partition_of(resource.partition("#")[0], key, self._partitions) == part.number
+
+    # -- a batch of one partition
+
+    def _write(self, part: Partition, arrivals: Iterable[Arrival]) -> None:
+        plans = self._plans.get(part.station, {})
+        cars: dict[str, list[pa.RecordBatch]] = {}
+        mark = part.mark
+        for arrival in arrivals:
+            train = arrival.train
+            for entry, car in zip(train.manifest.cars, train.cars, strict=True):
+                if entry.resource in plans and car.num_rows:
+                    cars.setdefault(entry.resource, []).append(car)
+            mark = moved_on(mark, arrival.offset, train)
+        self._land(part, cars, mark)
+
+    def _land(self, part: Partition, cars: Mapping[str, list[pa.RecordBatch]], mark: Mark | None) -> None:
+        """Redis, then the contributions, then what waits for ClickHouse. mark: None while
+        deriving anew."""
+        landing = Landing()
+        notes: list[tuple[str, bytes]] = []
+        for resource, some in cars.items():
+            plan = self._plans[part.station][resource]
+            reduced = latest(some, plan.items)
+            if reduced.truncated is not None:
+                version = reduced.truncated[0].encode()
+                if version > (part.cleared(resource) or b""):
+                    self._truncate(part, plan, version, reduced.truncated[1])
+                    notes.append((f"truncated {resource}", version))
+                    part.clear(resource, version)
+            self._gather(landing, part, plan, _not_void(reduced, part.cleared(resource)))
+        if mark is None:
+            self._golden.apply(landing.changes)
+        else:
+            ahead = part.golden_mark is not None and part.golden_mark.offset > mark.offset
+            self._golden.apply_and_mark(landing.changes, part.topic, part.number, mark, part.golden_mark)
+            if not ahead:
+                part.golden_mark = mark
+        later = mark is not None and mark.offset > part.mark.offset
+        part.contributions.put(landing.keys, landing.values, mark if later else None, notes)
+        for store, rows in landing.rows:
+            self._tables.add(store, rows)
+        for store, row in landing.held:
+            self._tables.add_held(store, row)
+        if mark is not None:
+            self._tables.passed(part.topic, part.number, mark)
+            if later:
+                part.mark = mark
+
+    def _gather(self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: Latest) -> None:
+        prefix = key_prefix(plan.resource)
+        cleared = part.cleared(plan.resource)
+        keys = [prefix + key for key in reduced.good["_key"].cast(pl.Binary).to_list()]
+        known = _not_older(part.contributions.get(keys), cleared) if keys else []
+        for key, items in reduced.unchanged.items():
+            reduced.good = self._with_former(reduced.good, key, items, known, plan)
+        start = len(landing.keys)
+        land(landing, reduced, known, plan, part.number)
+        if reduced.held.height:
+            held = [prefix + key for key in reduced.held["_key"].cast(pl.Binary).to_list()]
+            there = dict(zip(held, _not_older(part.contributions.get(held), cleared), strict=True))
+            there |= dict(zip(landing.keys[start:], landing.values[start:], strict=True))
+            land_held(landing, reduced, there, plan)
+
+    def _with_former(
+        self, frame: pl.DataFrame, key: str, items: list[str], known: list[bytes | None], plan: ResourcePlan
+    ) -> pl.DataFrame:
+        old = known[frame["_key"].index_of(key) or 0]
+        if old is None or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
+            return frame
+        contributions = [
+            None
+            if theme_key is None
+            else self._golden.read(feed.store, theme_key, f"{feed.source}/{key}".encode())
+            for feed, theme_key in zip(plan.feeds, theme_keys_of(old), strict=True)
+        ]
+        former = former_values(plan, old, contributions)
+        return with_former(frame, key, {item: former.get(item) for item in items})
+
+    def _truncate(self, part: Partition, plan: ResourcePlan, version: bytes, commit: int) -> None:
+        """Withdraw all older contributions of the resource, chunk by chunk. A crash between two
+        chunks is mended by the same truncate coming again: the mark has not moved."""
+        prefix = len(key_prefix(plan.resource))
+        for chunk in part.contributions.scan(plan.resource):
+            older = [(key, value) for key, value in chunk if value[:VERSION_WIDTH] < version]
+            changes = [
+                change
+                for key, value in older
+                for change in withdrawals(plan, key[prefix:].decode(), value, version)
+            ]
+            self._golden.apply(changes)
+            texts = [key[prefix:].decode() for key, _ in older]
+            for feed in plan.feeds:
+                rows = deleted_rows(texts, [version.decode()] * len(texts), commit, feed, plan, part.number)
+                self._tables.add(feed.store, rows)
+            if self._tables.full:
+                self._tables.flush()
+            part.contributions.forget(key for key, _ in older)
+
+
+def _not_older(values: list[bytes | None], cleared: bytes | None) -> list[bytes | None]:
+    if cleared is None:
+        return values
+    return [None if value is None or value[:VERSION_WIDTH] < cleared else value for value in values]
+
+
+def _not_void(reduced: Latest, cleared: bytes | None) -> Latest:
+    """Without what a truncate that is already known has made void."""
+    if cleared is None:
+        return reduced
+    text = cleared.decode()
+    reduced.good = reduced.good.filter(pl.col("_version") >= text)
+    reduced.held = reduced.held.filter(pl.col("_version") > text)
+    return reduced

@@ -1,0 +1,241 @@
+"""The theme stores in ClickHouse: contributions by source key, and the golden records as a view.
+
+theme.<store>_source   one row a contribution; replaced by source key, so that a corrected id
+                       takes the row away from its old golden record by itself
+theme.<store>          the golden records: every field with <field>, <field>_source, <field>_time
+theme.mark             per partition, the trains that have landed here
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+
+import polars as pl
+import pyarrow as pa
+
+from datarail.contract import StoreName
+from datarail.errors import Terminal
+from datarail.position import Mark
+from datarail.themes import Theme
+from datarail.types import clickhouse_type
+from sinks.clickhouse import ClickHouse, create_database, create_table, literal, quoted
+from sinks.themes.build import version_parts
+from sinks.themes.view import view
+
+Place = tuple[str, int]
+#: Rows waiting for a flush beyond which it should come at once.
+FULL_ROWS = 50_000
+_PLACE = [
+    "station LowCardinality(String)",
+    "resource LowCardinality(String)",
+    "feed UInt8",
+    "source_key String",
+]
+_HELD_SCHEMA = pa.schema(
+    [
+        ("station", pa.utf8()),
+        ("resource", pa.utf8()),
+        ("feed", pa.uint8()),
+        ("source_key", pa.utf8()),
+        ("version_high", pa.uint64()),
+        ("version_low", pa.uint64()),
+        ("held_since", pa.timestamp("us", "UTC")),
+    ]
+)
+
+
+class ThemeTables:
+    """The ClickHouse edge. Rows wait here until `flush`. Raises Transient and Terminal."""
+
+    def __init__(self, store: ClickHouse, themes: Mapping[StoreName, Theme]) -> None:
+        self._store = store
+        self._themes = themes
+        self._rows: dict[StoreName, list[pl.DataFrame]] = {}
+        self._held: dict[StoreName, list[dict[str, object]]] = {}
+        self._marks: dict[Place, Mark] = {}
+        self._count = 0
+        self._ready = False
+
+    @property
+    def full(self) -> bool:
+        return self._count >= FULL_ROWS
+
+    def mark(self, topic: str, partition: int) -> Mark | None:
+        """The trains that have landed; None when there is nothing of the partition."""
+        self._open()
+        found = self._store.rows(
+            "SELECT argMax(mark, at) FROM theme.mark WHERE topic = {topic:String} "
+            "AND partition = {partition:UInt32} HAVING count() > 0",
+            topic=topic,
+            partition=partition,
+        )
+        return Mark.parse(found[0][0]) if found else None
+
+    def add(self, store: StoreName, rows: pl.DataFrame) -> None:
+        """Rows of sinks.themes.build.table_rows."""
+        if rows.height:
+            self._rows.setdefault(store, []).append(rows)
+            self._count += rows.height
+
+    def add_held(self, store: StoreName, row: dict[str, object]) -> None:
+        """A contribution that a newer held change is to be told of: station, resource, feed,
+        source_key, version (hex), held_since (µs)."""
+        self._held.setdefault(store, []).append(row)
+        self._count += 1
+
+    def passed(self, topic: str, partition: int, mark: Mark) -> None:
+        """What was added brings the partition to this mark."""
+        self._marks[topic, partition] = mark
+
+    def flush(self) -> dict[Place, Mark]:
+        """Land all that waits; returns the marks. Repeating after an error is safe: rows replace
+        each other by version."""
+        if not (self._rows or self._held or self._marks):
+            return {}
+        self._open()
+        for store, frames in self._rows.items():
+            frame = pl.concat(frames, how="diagonal_relaxed")
+            self._store.insert(_source(store), _with_version(frame))
+        for store, held in self._held.items():
+            self._flag(store, held)
+        marks = dict(self._marks)
+        if marks:
+            self._write_marks(marks)
+        self._rows, self._held, self._marks, self._count = {}, {}, {}, 0
+        return marks
+
+    def forget(self, station: str, topic: str, partition: int) -> None:
+        """Take a partition's contributions out: it is being derived anew."""
+        self._open()
+        for store in self._themes:
+            self._store.command(
+                f"DELETE FROM {_source(store)} "
+                "WHERE station = {station:String} AND _partition = {partition:UInt32}",
+                {"lightweight_deletes_sync": 2},
+                station=station,
+                partition=partition,
+            )
+        self._write_marks({(topic, partition): Mark()})
+
+    def wipe(self) -> None:
+        """Drop everything; the tables are made again when next used."""
+        self._store.command("DROP DATABASE IF EXISTS theme SYNC")
+        self._ready = False
+
+    def close(self) -> None:
+        self._store.close()
+
+    def _open(self) -> None:
+        if self._ready:
+            return
+        create_database(self._store, "theme")
+        create_table(
+            self._store,
+            "theme.mark",
+            ["topic String", "partition UInt32", "mark String", "at UInt64"],
+            "(topic, partition)",
+            engine="ReplacingMergeTree(at)",
+        )
+        for store, theme in self._themes.items():
+            self._create(store, theme)
+        self._ready = True
+
+    def _create(self, store: StoreName, theme: Theme) -> None:
+        fields = {name: clickhouse_type(field.type) for name, field in theme.fields.items()}
+        columns = [
+            *_PLACE,
+            "theme_key String",
+            "version UInt128 DEFAULT "
+            "bitOr(bitShiftLeft(toUInt128(version_high), 64), toUInt128(version_low))",
+            "version_high UInt64 EPHEMERAL",
+            "version_low UInt64 EPHEMERAL",
+            "is_deleted UInt8",
+            "commit DateTime64(6, 'UTC')",
+            "held_since Nullable(DateTime64(6, 'UTC'))",
+            "_partition UInt32",
+            *(f"{quoted('f_' + name)} {kind}" for name, kind in fields.items()),
+            "INDEX by_theme_key theme_key TYPE bloom_filter(0.01) GRANULARITY 1",
+        ]
+        create_table(
+            self._store,
+            _source(store),
+            columns,
+            "(station, resource, source_key, feed)",
+            engine="ReplacingMergeTree(version, is_deleted)",
+        )
+        there = dict(
+            self._store.rows(
+                "SELECT name, type FROM system.columns WHERE database = 'theme' AND table = {table:String}",
+                table=f"{store}_source",
+            )
+        )
+        for name, kind in fields.items():
+            found = there.get(f"f_{name}")
+            if found is None:
+                self._store.command(
+                    f"ALTER TABLE {_source(store)} ADD COLUMN IF NOT EXISTS {quoted('f_' + name)} {kind}"
+                )
+            elif found.replace(" ", "") != kind.replace(" ", ""):
+                raise Terminal(
+                    f"{store}.{name} is {found} in ClickHouse, {kind} in themes.yaml",
+                    part="themes",
+                    remedy="datarail rebuild themes",
+                )
+        self._store.command(f"CREATE OR REPLACE VIEW theme.{quoted(store)} AS {view(store, theme)}")
+
+    def _flag(self, store: StoreName, held: list[dict[str, object]]) -> None:
+        # The row is written again by the server itself, so that nobody need keep its values.
+        newest: dict[tuple[object, ...], dict[str, object]] = {}
+        for row in held:
+            place = (row["station"], row["resource"], row["feed"], row["source_key"])
+            if place not in newest or str(row["version"]) > str(newest[place]["version"]):
+                newest[place] = row
+        fields = ", ".join(quoted("f_" + name) for name in self._themes[store].fields)
+        every = list(newest.values())
+        for start in range(0, len(every), 500):
+            some = every[start : start + 500]
+            self._store.command(
+                f"INSERT INTO {_source(store)} (station, resource, feed, source_key, theme_key, version, "
+                f"is_deleted, commit, held_since, _partition, {fields}) "
+                "SELECT station, resource, feed, source_key, theme_key, newer, is_deleted, commit, since, "
+                f"_partition, {fields} FROM {_source(store)} AS s FINAL INNER JOIN ("
+                f"{' UNION ALL '.join(_held(row) for row in some)}"
+                ") AS h USING (station, resource, feed, source_key) "
+                "WHERE (station, resource, source_key) IN "
+                f"({', '.join(_place(row) for row in some)}) AND s.version < h.newer"
+            )
+
+    def _write_marks(self, marks: Mapping[Place, Mark]) -> None:
+        rows = pa.table(
+            {
+                "topic": pa.array([topic for topic, _ in marks]),
+                "partition": pa.array([partition for _, partition in marks], pa.uint32()),
+                "mark": pa.array([mark.text() for mark in marks.values()]),
+                "at": pa.array([time.time_ns()] * len(marks), pa.uint64()),
+            }
+        )
+        self._store.insert("theme.mark", rows)
+
+
+def _source(store: str) -> str:
+    return f"theme.{quoted(store + '_source')}"
+
+
+def _with_version(frame: pl.DataFrame) -> pa.Table:
+    high, low = version_parts(frame["version_text"])
+    table = frame.drop("version_text").to_arrow(compat_level=pl.CompatLevel.oldest())
+    return table.append_column("version_high", high).append_column("version_low", low)
+
+
+def _held(row: Mapping[str, object]) -> str:
+    return (
+        f"SELECT {literal(str(row['station']))} AS station, {literal(str(row['resource']))} AS resource, "
+        f"toUInt8({row['feed']}) AS feed, {literal(str(row['source_key']))} AS source_key, "
+        f"toUInt128('{int(str(row['version']), 16)}') AS newer, "
+        f"fromUnixTimestamp64Micro(toInt64({row['held_since']}), 'UTC') AS since"
+    )
+
+
+def _place(row: Mapping[str, object]) -> str:
+    return f"({', '.join(literal(str(row[name])) for name in ('station', 'resource', 'source_key'))})"
