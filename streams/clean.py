@@ -30,7 +30,7 @@ from streams.clock import CHINA
 from streams.filtering import leave_out
 from streams.findings import Findings
 from streams.plan import ItemPlan, Plan
-from streams.rules.half_width import half_width
+from streams.rules.half_width import half_width, tell_changes
 from streams.rules.port import NOW, TODAY
 
 Mask = npt.NDArray[np.bool_]
@@ -89,7 +89,7 @@ class Cleaner:
                 if holds:
                     what, _, name = doubt.partition(" ")
                     frame = _second_look(frame, plan.plans[name], what, judged, findings, unread)
-        frame = _map_codes(frame, plan, known, findings)
+        frame = _map_codes(frame, plan, judged, findings)
         _judge(frame, plan, judged, known, unread, findings)
         if plan.missing:
             _tell_missing(plan, judged, findings)
@@ -247,34 +247,44 @@ def _mended(
 
 
 def _map_codes(
-    frame: pl.DataFrame, plan: Plan, known: dict[str, Mask], findings: Findings
+    frame: pl.DataFrame, plan: Plan, judged: Mask | None, findings: Findings
 ) -> pl.DataFrame:
     if not plan.coded:
         return frame
-    coded = frame.select(
-        each.codes.apply(pl.col(column(each.name))).alias(column(each.name)) for each in plan.coded if each.codes
-    )
+    coded = frame.select(expression for _, _, expression in plan.coded)
     mapped = []
-    for each in plan.coded:
-        assert each.codes is not None
+    for each, codes, _ in plan.coded:
         text, code = frame[column(each.name)], coded[column(each.name)]
         if code.null_count() > text.null_count():
             rows = (code.is_null() & text.is_not_null()).arg_true()
-            again = pl.DataFrame({"text": half_width(text.gather(rows))})
-            code = code.scatter(rows, again.select(each.codes.apply(pl.col("text"))).to_series())
-            if not each.codes.told_elsewhere:
-                _tell_unknown(each, text, code, findings)
-            code = code.zip_with(code.is_not_null(), text)
-        mapped.append(code.alias(column(each.name)))
+            plain = half_width(text.gather(rows))
+            found = pl.DataFrame({"text": plain}).select(codes.apply(pl.col("text"))).to_series()
+            _tell_spelling(each, codes.told_elsewhere, rows, text.gather(rows), found, judged, findings)
+            code = code.scatter(rows, found.zip_with(found.is_not_null(), plain)).alias(text.name)
+        mapped.append(code)
     return frame.with_columns(mapped)
 
 
-def _tell_unknown(plan: ItemPlan, text: pl.Series, code: pl.Series, findings: Findings) -> None:
-    shown = "、".join(list(plan.item.codes)[:8])
-    title = plan.item.title or plan.name
-    for row in (code.is_null() & text.is_not_null()).arg_true().to_list():
-        message = f"“{title}”的写法不在代码对照表中，应为{shown}之一，或请补充对照表"
-        findings.add(row, "codes", plan.name, plan.item, "soft", "conformity", text[row], message)
+def _tell_spelling(
+    plan: ItemPlan,
+    told_elsewhere: bool,
+    rows: pl.Series,
+    text: pl.Series,
+    found: pl.Series,
+    judged: Mask | None,
+    findings: Findings,
+) -> None:
+    title, shown = plan.item.title or plan.name, "、".join(list(plan.item.codes)[:8])
+    for row, told, code in zip(rows.to_list(), text, found, strict=True):
+        if judged is not None and not judged[row]:
+            continue
+        if code is not None:
+            message = f"“{title}”含{tell_changes(told, code)}，已自动改正"
+        elif not told_elsewhere:
+            message = f"“{title}”的写法不在代码对照表中，应为{shown}之一，或请补充对照表"
+        else:
+            continue
+        findings.add(row, "codes", plan.name, plan.item, "soft", "conformity", told, message)
 
 
 def _judge(

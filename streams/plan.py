@@ -25,7 +25,7 @@ class Codes:
     mapping: Mapping[str, str]
     told_elsewhere: bool
     keys: pl.Enum = field(init=False)
-    values: pl.Series = field(init=False)
+    values: pl.Expr = field(init=False)
 
     def __post_init__(self) -> None:
         normal = half_width(pl.Series(list(self.mapping), dtype=pl.String)).to_list()
@@ -33,11 +33,11 @@ class Codes:
         known = {value: value for value in self.mapping.values()}
         known |= dict(zip(normal, self.mapping.values(), strict=True)) | dict(self.mapping)
         object.__setattr__(self, "keys", pl.Enum(list(known)))
-        object.__setattr__(self, "values", pl.Series(list(known.values()), dtype=pl.String))
+        object.__setattr__(self, "values", pl.lit(pl.Series(list(known.values()), dtype=pl.String)))
 
     def apply(self, text: pl.Expr) -> pl.Expr:
         """The standard's code; null for a spelling that is not in the mapping."""
-        return pl.lit(self.values).gather(text.cast(self.keys, strict=False).to_physical())
+        return self.values.gather(text.cast(self.keys, strict=False).to_physical())
 
 
 @dataclass(frozen=True)
@@ -80,7 +80,7 @@ class ItemPlan:
         if self.item.type != "string":
             return []
         doubts = [(value == "").any().alias("blank " + self.name)]
-        if self.mend:
+        if self.mend and not self.codes:
             watched = self.written if self.mend[1].flags_padding else value
             doubts.append(watched.str.contains(self.mend[1].suspicious).any().alias("mend " + self.name))
         return doubts
@@ -94,7 +94,11 @@ class Plan:
         self.present = [name for name in resource.items if name in written]
         self.missing = [name for name in resource.items if name not in written]
         self.plans = {name: _item_plan(name, resource.items[name]) for name in self.present}
-        self.coded = [plan for plan in self.plans.values() if plan.codes and plan.is_text]
+        self.coded = [
+            (plan, plan.codes, plan.codes.apply(pl.col(column(name))).alias(column(name)))
+            for name, plan in self.plans.items()
+            if plan.codes and plan.is_text
+        ]
         self.first = [plan.first() for plan in self.plans.values()]
         self.first += [
             pl.lit(None, dtype=polars_type(resource.items[name])).alias(column(name)) for name in self.missing

@@ -12,6 +12,7 @@ import numpy.typing as npt
 import polars as pl
 
 from datarail.contract import CreditCode
+from streams.rules.characters import WIDTH, matrix
 from streams.rules.half_width import half_width, tell_changes
 from streams.rules.port import Mend, Place, Reason, Rule
 
@@ -27,23 +28,17 @@ _WEIGHTS = np.array(WEIGHTS, dtype=np.int16)
 
 def judge(codes: pl.Series) -> npt.NDArray[np.uint16]:
     """The reason each code is wrong for, as a bit; 0 for a right one and for null."""
+    rows, characters, others = matrix(codes)
+    values = _VALUE[characters]
+    lawful = (values != _UNLAWFUL).all(axis=1)
+    check = (31 - (values[:, :17] @ _WEIGHTS) % 31) % 31
+    found = np.where(~lawful, CHARACTERS, np.where(check != values[:, 17], CHECK, 0)).astype(np.uint16)
+    if rows is None:
+        return found
     reasons = np.zeros(len(codes), dtype=np.uint16)
-    shaped = (codes.str.len_bytes() == 18).fill_null(False).to_numpy()
-    rows = np.flatnonzero(shaped)
-    if len(rows) < len(codes):
-        present = codes.is_not_null().to_numpy()
-        reasons[present & ~shaped] = LENGTH
-        longer = (codes.str.len_chars() == 18).fill_null(False).to_numpy()
-        reasons[present & ~shaped & longer] = CHARACTERS
-        codes = codes.gather(rows)
-    if len(rows):
-        data = codes.to_arrow(compat_level=pl.CompatLevel.oldest())
-        start = np.frombuffer(data.buffers()[1], dtype=np.int64)[data.offset]
-        characters = np.frombuffer(data.buffers()[2], dtype=np.uint8)[start : start + 18 * len(rows)]
-        values = _VALUE[characters.reshape(-1, 18)]
-        lawful = (values != _UNLAWFUL).all(axis=1)
-        check = (31 - (values[:, :17] @ _WEIGHTS) % 31) % 31
-        reasons[rows] = np.where(~lawful, CHARACTERS, np.where(check != values[:, 17], CHECK, 0))
+    reasons[rows] = found
+    for row in others.tolist():
+        reasons[row] = CHARACTERS if len(codes[row]) == WIDTH else LENGTH
     return reasons
 
 

@@ -6,8 +6,6 @@ so a code is judged by shape and province alone, and softly.
 
 from __future__ import annotations
 
-import polars as pl
-
 from datarail.contract import Division
 from streams.rules.half_width import half_width, tell_changes
 from streams.rules.port import Mend, Place, Reason, Rule
@@ -26,21 +24,19 @@ MEND = Mend(
 )
 
 
+_KNOWN = rf"^(?:{'|'.join(PROVINCES)})[0-9]{{4}}$"
+
+
 def build(place: Place, check: Division) -> Rule:
-    text = place.text()
-    shape = text.str.contains(r"^[0-9]{6}$")
-    province = text.str.slice(0, 2).is_in(PROVINCES)
-    wrong = pl.when(~shape).then(1).when(~province).then(2).otherwise(0).cast(pl.UInt16)
     return Rule(
         "division",
         place.name,
-        wrong,
-        (
-            Reason(check.severity, "conformity", lambda t, _: f"“{t}”应为6位数字的行政区划代码（GB/T 2260）"),
-            Reason(
-                check.severity,
-                "referential",
-                lambda t, v: f"“{t}”前两位{v[:2]}不是已知的省级代码，应符合 GB/T 2260，如浙江为33",
-            ),
-        ),
+        ~place.text().str.contains(_KNOWN),
+        (Reason(check.severity, "referential", _tell),),
     )
+
+
+def _tell(title: str, value: str) -> str:
+    if len(value) != 6 or not value.isdecimal():
+        return f"“{title}”应为6位数字的行政区划代码（GB/T 2260）"
+    return f"“{title}”前两位{value[:2]}不是已知的省级代码，应符合 GB/T 2260，如浙江为33"

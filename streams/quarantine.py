@@ -1,0 +1,117 @@
+"""Records of the `quarantine` topic: JSON, one for each change held and each record unreadable.
+
+A held change
+    {"kind": "change", "station", "resource", "key": source key (datarail.keys),
+     "op": "c" | "u" | "r", "lane": "stream" | "snapshot" | "replay",
+     "identity": {"epoch", "position", "index", "part"}, "seq", "partition",
+     "commit": microseconds since 1970, UTC; "captured": the same, when the train was closed,
+     "held": the same, when it was held,
+     "findings": [datarail.finding.Finding, ...],
+     "written": {item: text or null}, "unchanged": [items that were not sent],
+     "cleaned": {item: value or null}}
+    keyed station/resource/key, in the partition number of its train, so later changes of a key
+    come after it. `written` is the full row: access to this topic is restricted.
+
+A record that cannot be read
+    {"kind": "record", "station", "topic", "partition", "offset", "error",
+     "resources": {resource: rows lost with it} where its manifest could be read, else {},
+     "headers": {name: base64}, "value": base64, "held": microseconds since 1970}
+    keyed topic/partition/offset.
+
+A record may come twice after a crash; identity and seq, or topic, partition and offset, tell.
+"""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import orjson
+
+from datarail.position import Lane
+from datarail.train import WRITTEN, Headers, column
+from streams.clean import Cleaned
+
+
+def held_records(
+    cleaned: Cleaned,
+    station: str,
+    resource: str,
+    partition: int,
+    captured: int,
+    at: int,
+    unchanged: Sequence[tuple[str, ...]] | None,
+) -> tuple[list[bytes], list[bytes]]:
+    """Keys and values for the held rows of one cleaned car; at: microseconds since 1970."""
+    rows = np.flatnonzero(cleaned.findings.held).tolist()
+    if not rows:
+        return [], []
+    batch = cleaned.batch.take(rows)
+    written = [name for name in batch.schema.names if name.startswith(WRITTEN)]
+    items = [name[len(WRITTEN) :] for name in written]
+    cleaned_names = [item for item in items if column(item) in batch.schema.names]
+    texts = batch.select(written).to_pylist()
+    values = batch.select([column(item) for item in cleaned_names]).to_pylist()
+    meta = batch.select(["_op", "_lane", "_seq", "_epoch", "_pos", "_idx", "_part", "_key"]).to_pylist()
+    commits = batch.column("_commit").cast("int64").to_pylist()
+    keys, records = [], []
+    for i, row in enumerate(rows):
+        about = meta[i]
+        keys.append(f"{station}/{resource}/{about['_key']}".encode())
+        records.append(
+            orjson.dumps(
+                {
+                    "kind": "change",
+                    "station": station,
+                    "resource": resource,
+                    "key": about["_key"],
+                    "op": chr(about["_op"]),
+                    "lane": Lane(about["_lane"]).label,
+                    "identity": {
+                        "epoch": about["_epoch"],
+                        "position": about["_pos"],
+                        "index": about["_idx"],
+                        "part": about["_part"],
+                    },
+                    "seq": about["_seq"],
+                    "partition": partition,
+                    "commit": commits[i],
+                    "captured": captured,
+                    "held": at,
+                    "findings": cleaned.findings.of(row),
+                    "written": {item: texts[i][WRITTEN + item] for item in items},
+                    "unchanged": list(unchanged[row]) if unchanged else [],
+                    "cleaned": {item: values[i][column(item)] for item in cleaned_names},
+                },
+                default=str,
+            )
+        )
+    return keys, records
+
+
+def unreadable_record(
+    station: str,
+    topic: str,
+    partition: int,
+    offset: int,
+    error: str,
+    resources: Mapping[str, int],
+    headers: Headers | Mapping[str, bytes] | None,
+    value: bytes | None,
+    at: int,
+) -> tuple[bytes, bytes]:
+    """Key and value for a record that cannot be read, kept whole."""
+    record = {
+        "kind": "record",
+        "station": station,
+        "topic": topic,
+        "partition": partition,
+        "offset": offset,
+        "error": error,
+        "resources": dict(resources),
+        "headers": {name: base64.b64encode(text or b"").decode() for name, text in dict(headers or ()).items()},
+        "value": base64.b64encode(value or b"").decode(),
+        "held": at,
+    }
+    return f"{topic}/{partition}/{offset}".encode(), orjson.dumps(record)
