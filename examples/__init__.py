@@ -1,0 +1,1 @@
+"""Examples: a sample city to run the line on."""
