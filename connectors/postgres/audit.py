@@ -22,39 +22,15 @@ from __future__ import annotations
 
 import hashlib
 import io
-from dataclasses import dataclass
 
 import psycopg2
 import pyarrow as pa
 from pyarrow import csv
 
+from connectors.port import SourceRows
 from connectors.postgres.catalog import Table, quoted, read_table
 from connectors.postgres.session import connect, explain
 from datarail.contract import Contract
-
-
-@dataclass(slots=True, frozen=True)
-class SourceRows:
-    """A table as it stood. rows: columns key (utf8) and hash (int64), in no order.
-
-    snapshot: pg_current_snapshot() as text, `xmin:xmax:xip,…`; see `saw`.
-    lsn: the log's position when the snapshot was taken: every change it saw commits below it.
-    """
-
-    rows: pa.Table
-    snapshot: str
-    lsn: int
-
-    def saw(self, xid: int) -> bool:
-        return saw(self.snapshot, xid)
-
-
-def saw(snapshot: str, xid: int) -> bool:
-    """Whether a pg_snapshot (its text) sees what the committed transaction xid (64 bits) wrote."""
-    xmin, xmax, running = snapshot.split(":")
-    if xid < int(xmin):
-        return True
-    return xid < int(xmax) and str(xid) not in running.split(",")
 
 
 def read_rows(contract: Contract, resource: str, url: str, password: str | None) -> SourceRows:

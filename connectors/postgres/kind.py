@@ -1,0 +1,54 @@
+"""PostgreSQL as the registry knows it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Mapping
+
+import psycopg2
+
+from connectors.port import SourceRows, Verdict
+from connectors.postgres import audit, draft, probe, setup, station
+from connectors.postgres.session import connect, explain
+from datarail.contract import Contract
+from datarail.contract_file import expand, read_secret
+from datarail.settings import Settings
+
+
+class Postgres:
+    name = "postgres"
+    schemes = ("postgresql", "postgres")
+
+    def run(self, settings: Settings, contract: Contract, stop: threading.Event) -> None:
+        station.run(settings, contract, stop)
+
+    def probe(self, url: str, password: str | None) -> Verdict:
+        return probe.probe(url, password)
+
+    def draft(
+        self,
+        url: str,
+        password: str | None,
+        department: str,
+        system: str,
+        secret: Mapping[str, str] | None = None,
+    ) -> str:
+        return draft.draft(url, password, department, system, secret)
+
+    def detach(self, settings: Settings, contract: Contract) -> list[str]:
+        url = expand(contract.source.url)
+        password = read_secret(contract.source.password, settings.folder)
+        connection = connect(url, password, name=f"datarail detach {contract.station}")
+        try:
+            if not contract.source.managed:
+                # What the DBA made is the DBA's to drop.
+                return []
+            return setup.drop(connection, setup.Names.of(contract))
+        except psycopg2.Error as error:
+            raise explain(error, url) from error
+        finally:
+            connection.close()
+
+    def read_rows(self, settings: Settings, contract: Contract, resource: str) -> SourceRows:
+        url = expand(contract.source.url)
+        return audit.read_rows(contract, resource, url, read_secret(contract.source.password, settings.folder))

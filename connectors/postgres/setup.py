@@ -1,0 +1,182 @@
+"""Slot and publications: made by us, or taken as the DBA made them.
+
+Two publications: tables with a key publish everything; tables without one publish inserts only,
+since publishing their updates would make the department's own UPDATE and DELETE fail (rule 10).
+Publications first, then the slot: decoding fails on changes older than the publication.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import psycopg2
+
+from connectors.postgres.catalog import Table, quoted
+from connectors.postgres.session import Connection, lost_log
+from datarail.contract import Contract
+from datarail.errors import Terminal
+
+
+@dataclass(slots=True, frozen=True)
+class Slot:
+    """confirmed: LSN up to which everything is acknowledged. held: bytes of log kept for it."""
+
+    name: str
+    confirmed: int
+    active: bool
+    held: int
+
+
+@dataclass(slots=True, frozen=True)
+class Names:
+    """What the station's objects in the source are called."""
+
+    slot: str
+    keyed: str
+    inserts: str
+
+    @classmethod
+    def of(cls, contract: Contract) -> Names:
+        base = contract.source.publication or contract.name
+        return cls(contract.source.slot or contract.name, base, f"{base}_inserts")
+
+
+_SLOT = """
+SELECT slot_name, (confirmed_flush_lsn - '0/0'::pg_lsn)::bigint, active,
+       (pg_current_wal_lsn() - restart_lsn)::bigint, plugin, database = current_database(), {status}
+FROM pg_replication_slots WHERE slot_name = %s
+"""
+
+
+def find_slot(connection: Connection, name: str) -> Slot | None:
+    """The slot, or None. Raises Terminal when it is no use: another plugin, or its log is gone."""
+    status = "wal_status" if connection.server_version >= 130000 else "'reserved'"
+    with connection.cursor() as cursor:
+        cursor.execute(_SLOT.format(status=status), (name,))
+        found = cursor.fetchone()
+    if found is None:
+        return None
+    slot, confirmed, active, held, plugin, here, wal = found
+    if plugin != "pgoutput" or not here:
+        raise Terminal(
+            f"the replication slot {slot} exists, but not for pgoutput in this database",
+            part="source",
+            remedy="name another in source.slot, or let the DBA drop it",
+        )
+    if wal == "lost":
+        raise lost_log(f"slot {slot} was overrun (wal_status = lost)", "source")
+    return Slot(slot, confirmed or 0, active, held or 0)
+
+
+def slot_sql(names: Names) -> str:
+    return f"SELECT pg_create_logical_replication_slot('{names.slot}', 'pgoutput');"
+
+
+def publication_sql(connection: Connection, names: Names, tables: dict[str, tuple[Table, bool]]) -> list[str]:
+    """The statements that are still needed so that every table is published as it must be.
+
+    tables: by resource, and whether it has a key. Empty: nothing to do.
+    """
+    statements = []
+    for name, keyed in ((names.keyed, True), (names.inserts, False)):
+        wanted = sorted({table.sql for table, has_key in tables.values() if has_key is keyed})
+        if not wanted:
+            continue
+        published = _published(connection, name)
+        listed = ", ".join(wanted)
+        if published is None:
+            options = [] if keyed else ["publish = 'insert'"]
+            if connection.server_version >= 130000:
+                options.append("publish_via_partition_root = true")
+            suffix = f" WITH ({', '.join(options)})" if options else ""
+            statements.append(f"CREATE PUBLICATION {quoted(name)} FOR TABLE {listed}{suffix}")
+        elif missing := [table for table in wanted if table not in published]:
+            statements.append(f"ALTER PUBLICATION {quoted(name)} ADD TABLE {', '.join(missing)}")
+    return statements
+
+
+def publish(connection: Connection, names: Names, managed: bool, tables: dict[str, tuple[Table, bool]]) -> bool:
+    """Make the publications as needed; true when something changed.
+
+    Raises Terminal with the SQL the DBA must run when we may not, or must not (managed: false).
+    """
+    statements = publication_sql(connection, names, tables)
+    if not statements:
+        return False
+    script = " ".join(f"{statement};" for statement in statements)
+    if not managed:
+        raise Terminal(
+            "the publication does not carry every table of the contract (source.managed is false)",
+            part="source",
+            remedy=f"let the DBA run: {script}",
+        )
+    try:
+        with connection.cursor() as cursor:
+            for statement in statements:
+                cursor.execute(statement)
+    except psycopg2.errors.InsufficientPrivilege as error:
+        raise Terminal(
+            f"publications cannot be made: {' '.join(str(error).split())}",
+            part="source",
+            remedy=f"let the DBA (or the tables' owner) run: {script}",
+        ) from error
+    return True
+
+
+def existing_publications(connection: Connection, names: Names) -> list[str]:
+    found = []
+    for name in (names.keyed, names.inserts):
+        if _published(connection, name) is not None:
+            found.append(name)
+    return found
+
+
+def settled(connection: Connection, wait: Callable[[], None]) -> None:
+    """Wait until every transaction has ended that began before now: one that was already
+    writing when its table was published may be decoded without that table."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT txid_snapshot_xmax(txid_current_snapshot())")
+        until = (cursor.fetchone() or (0,))[0]
+        while True:
+            cursor.execute("SELECT txid_snapshot_xmin(txid_current_snapshot())")
+            if (cursor.fetchone() or (0,))[0] >= until:
+                return
+            wait()
+
+
+def drop(connection: Connection, names: Names) -> list[str]:
+    """Drop slot and publications; what is not there is no error. Returns what was dropped."""
+    dropped = []
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT active, active_pid FROM pg_replication_slots WHERE slot_name = %s", (names.slot,))
+        found = cursor.fetchone()
+        if found is not None:
+            if found[0]:
+                raise Terminal(
+                    f"the slot {names.slot} is in use (server process {found[1]})",
+                    part="source",
+                    remedy="stop the station's connector first",
+                )
+            cursor.execute("SELECT pg_drop_replication_slot(%s)", (names.slot,))
+            dropped.append(f"slot {names.slot}")
+        for name in existing_publications(connection, names):
+            cursor.execute(f"DROP PUBLICATION IF EXISTS {quoted(name)}")
+            dropped.append(f"publication {name}")
+    return dropped
+
+
+def _published(connection: Connection, name: str) -> set[str] | None:
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT puballtables FROM pg_publication WHERE pubname = %s", (name,))
+        if cursor.fetchone() is None:
+            return None
+        # Names of partitions stand here too; a partitioned table published by its root stands as itself.
+        cursor.execute(
+            "SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = %s UNION "
+            "SELECT n.nspname, c.relname FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid "
+            "JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "WHERE p.pubname = %s",
+            (name, name),
+        )
+        return {f"{quoted(schema)}.{quoted(table)}" for schema, table in cursor.fetchall()}

@@ -1,0 +1,173 @@
+"""The stream of one slot: messages in, trains out, acknowledgement back (DESIGN rule 3)."""
+
+from __future__ import annotations
+
+import select
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import psycopg2
+import psycopg2.extras
+
+from connectors.postgres.capture import Capture
+from connectors.postgres.overlap import Overlap
+from connectors.postgres.session import Connection, explain
+from connectors.shipper import Shipper
+from connectors.train_builder import TrainBuilder
+
+#: A packing holds at most this; as trains, divided by the partitions.
+MOST_ROWS = 16384
+MOST_BYTES = 8 << 20
+#: While more keeps coming, rows wait for company a tenth of the lag there is already. A gap of
+#: a few milliseconds ends the wait, so a source whose clock differs is not slowed by it.
+_LINGER_SHARE, _LINGER_SECONDS, _LINGER_LEAST, _GAP_SECONDS = 0.1, 0.5, 0.02, 0.003
+_FEEDBACK_SECONDS = 1.0
+_IDLE_SECONDS = 0.5
+
+
+class Streaming:
+    """Runs until `check` (called about once a second) raises."""
+
+    def __init__(
+        self,
+        connection: Connection,
+        url: str,
+        slot: str,
+        publications: list[str],
+        capture: Capture,
+        builder: TrainBuilder,
+        shipper: Shipper,
+        overlap: Overlap,
+        overlap_passed: Callable[[], None],
+        check: Callable[[], None],
+    ) -> None:
+        self._connection = connection
+        self._url = url
+        self._slot = slot
+        self._publications = publications
+        self._capture = capture
+        self._builder = builder
+        self._shipper = shipper
+        self._overlap = overlap
+        self._overlap_passed = overlap_passed
+        self._check = check
+        self._cursor: Any = None
+        #: (end LSN of a commit, the last train with changes up to it)
+        self._commits: deque[tuple[int, int]] = deque()
+        self._noted = 0
+        self._acknowledged = 0
+        self._fed_back = 0.0
+        self._checked = 0.0
+        self._waiting_since = 0.0
+        self._read_at = 0.0
+
+    def run(self) -> None:
+        try:
+            self._start()
+            while True:
+                more = not self._shipper.full and self._read()
+                self._shipper.collect()
+                wait = self._send(more)
+                self._acknowledge()
+                self._tick()
+                if not more:
+                    self._wait(wait)
+        except psycopg2.Error as error:
+            raise explain(error, self._url) from error
+
+    def finish(self) -> None:
+        """Leave nothing that was read behind, and tell the source."""
+        self._ship()
+        self._shipper.drain()
+        self._fed_back = 0.0
+        self._acknowledge()
+
+    def _start(self) -> None:
+        self._cursor = self._connection.cursor()
+        names = ",".join('"' + name.replace('"', '""') + '"' for name in self._publications)
+        self._cursor.start_replication(
+            slot_name=self._slot,
+            slot_type=psycopg2.extras.REPLICATION_LOGICAL,
+            start_lsn=0,
+            decode=False,
+            status_interval=10,
+            options={"proto_version": "1", "publication_names": names},
+        )
+
+    def _read(self) -> bool:
+        """Take what is at hand, up to a packing; whether there may be more."""
+        read, feed, builder = self._cursor.read_message, self._capture.feed, self._builder
+        message = read()
+        if message is None:
+            return False
+        self._read_at = time.monotonic()
+        for _ in range(4096):
+            feed(message.payload)
+            if builder.rows >= MOST_ROWS or builder.bytes >= MOST_BYTES:
+                return True
+            message = read()
+            if message is None:
+                return False
+        return True
+
+    def _send(self, more: bool) -> float:
+        """Ship what waits if its time has come; how long it may wait otherwise, in seconds."""
+        builder, shipper = self._builder, self._shipper
+        if not builder.rows:
+            return _IDLE_SECONDS
+        if builder.rows >= MOST_ROWS or builder.bytes >= MOST_BYTES:
+            self._ship()
+            return _IDLE_SECONDS
+        if not any(waits and shipper.idle(partition) for partition, waits in enumerate(builder.waiting)):
+            return _IDLE_SECONDS  # an acknowledgement will wake us
+        now = time.monotonic()
+        self._waiting_since = self._waiting_since or now
+        linger = min(_LINGER_SECONDS, (time.time() - self._capture.commit_time / 1e6) * _LINGER_SHARE)
+        lingers = linger >= _LINGER_LEAST and now - self._waiting_since < linger
+        if lingers and (more or now - self._read_at < _GAP_SECONDS):
+            return _GAP_SECONDS
+        self._ship()
+        return _IDLE_SECONDS
+
+    def _ship(self) -> None:
+        for train in self._builder.pack(time.time_ns() // 1000):
+            self._shipper.send(train)
+        self._waiting_since = 0.0
+        if self._overlap.until and self._overlap.passed(self._capture.position):
+            self._overlap_passed()
+            self._overlap.until = 0
+            self._builder.keep = None
+
+    def _acknowledge(self) -> None:
+        capture, shipper = self._capture, self._shipper
+        if capture.committed > self._noted and not self._builder.rows:
+            # Everything read is packed, so the last train covers this commit.
+            self._noted = capture.committed
+            self._commits.append((capture.committed, shipper.sent))
+        while self._commits and self._commits[0][1] <= shipper.safe:
+            self._acknowledged = self._commits.popleft()[0]
+        now = time.monotonic()
+        if now - self._fed_back < _FEEDBACK_SECONDS:
+            return
+        self._fed_back = now
+        if not capture.open and not self._builder.rows and shipper.safe == shipper.sent:
+            # Nothing under way: the log up to here holds nothing of ours, the source may let it go.
+            self._acknowledged = max(self._acknowledged, self._cursor.wal_end)
+        self._cursor.send_feedback(
+            write_lsn=self._acknowledged, flush_lsn=self._acknowledged, apply_lsn=self._acknowledged, force=True
+        )
+
+    def _tick(self) -> None:
+        now = time.monotonic()
+        if now - self._checked >= 1.0:
+            self._checked = now
+            self._check()
+
+    def _wait(self, seconds: float) -> None:
+        """Until the source sends, or a train is acknowledged."""
+        sources: list[Any] = [self._shipper.wake]
+        if not self._shipper.full:
+            sources.append(self._connection)
+        select.select(sources, [], [], seconds)

@@ -1,0 +1,168 @@
+"""Sends trains to raw.<station> and tells when they are safe. The edge to Kafka.
+
+Order within a partition holds over retries (idempotent producer). While Kafka is away the
+producer retries; `full` holds the reader back, so memory stays bounded.
+"""
+
+from __future__ import annotations
+
+import socket
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass
+
+from kafka import KafkaProducer
+from kafka.errors import KafkaError, MessageSizeTooLargeError
+
+from connectors.log_topics import away
+from connectors.train_builder import Packed
+from datarail import metrics, topics
+from datarail.errors import Terminal, Transient
+from datarail.settings import Settings
+from datarail.train import Manifest, encode
+
+#: What may be under way at once, encoded.
+MOST_BYTES = 32 << 20
+#: The largest record the line's topics take.
+LARGEST = 16 << 20
+#: How long Kafka may be away before the connector starts over from what Kafka has.
+PATIENCE_SECONDS = 600
+
+
+@dataclass(slots=True)
+class _Sent:
+    number: int
+    partition: int
+    size: int
+    manifest: Manifest
+    done: bool = False
+    error: BaseException | None = None
+
+
+class Shipper:
+    """One station's producer. All methods are for one thread; acknowledgements come in on the
+    producer's own thread and wake `wake` (a socket to select on).
+
+    sent: trains handed over; safe: every train up to this number is in Kafka; in_flight: bytes.
+    """
+
+    def __init__(self, settings: Settings, station: str, partitions: int) -> None:
+        self.settings = settings
+        self.station = station
+        self.sent = self.safe = self.in_flight = 0
+        self.busy = [0] * partitions
+        self.wake, self._poke = socket.socketpair()
+        self.wake.setblocking(False)
+        self._poke.setblocking(False)
+        self._under_way: deque[_Sent] = deque()
+        self._arrived: deque[_Sent] = deque()
+        self._topic = topics.raw(station)
+        try:
+            self._producer = KafkaProducer(
+                bootstrap_servers=self.settings.kafka,
+                client_id=f"datarail {self.station}",
+                acks="all",
+                enable_idempotence=True,
+                max_in_flight_requests_per_connection=5,
+                linger_ms=0,
+                batch_size=0,
+                max_request_size=LARGEST,
+                max_block_ms=20000,
+                delivery_timeout_ms=PATIENCE_SECONDS * 1000,
+                request_timeout_ms=15000,
+                reconnect_backoff_max_ms=1000,
+                metrics_enabled=False,
+            )
+        except KafkaError as error:
+            raise away(self.settings, error) from error
+
+    @property
+    def full(self) -> bool:
+        """Too much is under way: read no more for now."""
+        return self.in_flight >= MOST_BYTES
+
+    def idle(self, partition: int) -> bool:
+        """Nothing is under way to this partition: a train may leave at once."""
+        return self.busy[partition] == 0
+
+    def send(self, train: Packed) -> None:
+        """Hand over one train. Raises Terminal when it can never be taken."""
+        value, headers = encode(train.manifest, train.cars)
+        if len(value) > LARGEST - 65536:
+            cars = train.manifest.cars
+            raise Terminal(
+                f"a train of {sum(car.rows for car in cars)} rows has {len(value)} bytes, more than Kafka takes "
+                f"({', '.join(car.resource for car in cars)})",
+                part=self.station,
+                remedy="raise message.max.bytes of the brokers, or leave the large item out of the publication",
+            )
+        self.sent += 1
+        sent = _Sent(self.sent, train.partition, len(value), train.manifest)
+        try:
+            future = self._producer.send(
+                self._topic, value=value, partition=train.partition, headers=headers
+            )
+        except MessageSizeTooLargeError as error:
+            raise Terminal(f"Kafka takes no record of {len(value)} bytes", part=self.station) from error
+        except KafkaError as error:
+            raise away(self.settings, error) from error
+        self._under_way.append(sent)
+        self.busy[train.partition] += 1
+        self.in_flight += sent.size
+        future.add_callback(self._arrive, sent)
+        future.add_errback(self._fail, sent)
+
+    def collect(self) -> bool:
+        """Take in acknowledgements; true when there were any. Raises Transient when a train
+        could not be delivered: start over from what Kafka has."""
+        with suppress(BlockingIOError):
+            self.wake.recv(4096)
+        any_arrived = False
+        while self._arrived:
+            sent = self._arrived.popleft()
+            if sent.error is not None:
+                raise Transient(f"a train was not taken by Kafka: {sent.error!r}", part=self.station)
+            sent.done = True
+            self.busy[sent.partition] -= 1
+            self.in_flight -= sent.size
+            self._count(sent)
+            any_arrived = True
+        while self._under_way and self._under_way[0].done:
+            self.safe = self._under_way.popleft().number
+        return any_arrived
+
+    def drain(self, while_waiting: Callable[[], None] = lambda: None) -> None:
+        """Wait until everything sent is safe."""
+        while self.safe < self.sent:
+            if not self.collect():
+                while_waiting()
+                time.sleep(0.002)
+
+    def close(self, timeout: float = 0) -> None:
+        self._producer.close(timeout=timeout)
+        self.wake.close()
+        self._poke.close()
+
+    def _arrive(self, sent: _Sent, _metadata: object = None) -> None:
+        self._arrived.append(sent)
+        with suppress(OSError):
+            self._poke.send(b"!")
+
+    def _fail(self, sent: _Sent, error: BaseException) -> None:
+        sent.error = error
+        self._arrive(sent)
+
+    def _count(self, sent: _Sent) -> None:
+        now = time.time()
+        station = self.station
+        metrics.BYTES.labels("captured", station).inc(sent.size)
+        metrics.TRAIN_ROWS.labels("captured", station).observe(sent.manifest.rows)
+        metrics.PROGRESS.labels("captured").set(now)
+        for car in sent.manifest.cars:
+            for op, rows in car.ops.items():
+                metrics.ROWS.labels("captured", station, car.resource, op).inc(rows)
+            metrics.FRESHNESS.labels("captured", station, car.resource).observe(
+                max(0.0, now - car.first_commit / 1e6)
+            )

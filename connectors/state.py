@@ -1,0 +1,135 @@
+"""What a connector must remember beyond its trains: in the compacted topic datarail.state.
+
+Keys, under `<station>/`:
+  epoch              {"epoch", "system", "timeline", "slot", "floor", "xid"}: the log the epoch stands for;
+                     slot null: detached
+  reached            how far each partition was when the lanes last changed over
+  snapshot/<resource>  {"epoch", "floor", "state": "running" | "done", "index", "truncate"}
+  chunk/<resource>/<n> {"high", "snapshot", "lsn", "index", "offsets", "done"}: noted before the
+                     chunk's first row is sent, and again when all of it is safe
+  control            {"paused", "resnapshot"}: what people asked for
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import orjson
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.errors import KafkaError
+
+from connectors import log_topics
+from connectors.train_builder import Reached
+from datarail import topics
+from datarail.errors import Transient
+from datarail.position import Identity, Lane
+from datarail.settings import Settings
+
+Record = dict[str, Any]
+
+
+class State:
+    """One station's part of the topic. Every `put` is safe in Kafka when it returns.
+
+    All methods raise Transient when Kafka is away.
+    """
+
+    def __init__(self, settings: Settings, station: str) -> None:
+        self._settings = settings
+        self._prefix = f"{station}/"
+        self._records: dict[str, Record] = {}
+        try:
+            self._consumer: KafkaConsumer = log_topics.reader(settings)
+            self._producer = KafkaProducer(bootstrap_servers=settings.kafka, acks="all", linger_ms=0)
+            places = [
+                TopicPartition(topics.STATE, number)
+                for number in log_topics.partitions_of(self._consumer, topics.STATE)
+            ]
+            self._consumer.assign(places)
+            self._consumer.seek_to_beginning(*places)
+            ends = self._consumer.end_offsets(places)
+            patience = time.monotonic() + 60
+            while any(self._consumer.position(place) < ends[place] for place in places):
+                self._take(500)
+                if time.monotonic() > patience:
+                    raise Transient(f"the topic {topics.STATE} cannot be read to its end", part="connector")
+        except KafkaError as error:
+            raise log_topics.away(settings, error) from error
+
+    def get(self, key: str) -> Record | None:
+        return self._records.get(key)
+
+    def find(self, prefix: str) -> Iterator[tuple[str, Record]]:
+        """Records whose key begins so, by the rest of the key, in order."""
+        for key in sorted(self._records):
+            if key.startswith(prefix):
+                yield key[len(prefix) :], self._records[key]
+
+    def put(self, key: str, record: Record | None) -> None:
+        """Set or (None) forget a record."""
+        self.put_all({key: record})
+
+    def put_all(self, records: dict[str, Record | None]) -> None:
+        try:
+            futures = [
+                self._producer.send(
+                    topics.STATE,
+                    key=(self._prefix + key).encode(),
+                    value=None if record is None else orjson.dumps(record),
+                )
+                for key, record in records.items()
+            ]
+            for future in futures:
+                future.get(timeout=60)
+        except KafkaError as error:
+            raise log_topics.away(self._settings, error) from error
+        for key, record in records.items():
+            self._set(key, record)
+
+    def refresh(self) -> None:
+        """Take what others wrote (pause, resume). Quick; silent when Kafka is away."""
+        self._take(0)
+
+    def close(self) -> None:
+        self._producer.close(timeout=5)
+        self._consumer.close()
+
+    def _take(self, milliseconds: int) -> None:
+        for records in self._consumer.poll(milliseconds).values():
+            for record in records:
+                key = (record.key or b"").decode()
+                if key.startswith(self._prefix):
+                    self._set(key[len(self._prefix) :], orjson.loads(record.value) if record.value else None)
+
+    def _set(self, key: str, record: Record | None) -> None:
+        if record is None:
+            self._records.pop(key, None)
+        else:
+            self._records[key] = record
+
+
+def reached_record(reached: list[Reached]) -> Record:
+    return {
+        "partitions": [
+            {
+                "seq": {str(int(lane)): last for lane, last in place.seq.items()},
+                "last": place.last.text() if place.last else None,
+            }
+            for place in reached
+        ]
+    }
+
+
+def reached_of(record: Record | None, partitions: int) -> list[Reached]:
+    """What `reached_record` noted; nothing noted: the beginning."""
+    places = (record or {"partitions": []})["partitions"]
+    reached = [
+        Reached(
+            {Lane(int(lane)): last for lane, last in place["seq"].items()},
+            Identity.parse(place["last"]) if place["last"] else None,
+        )
+        for place in places
+    ]
+    return reached + [Reached() for _ in range(partitions - len(reached))]
