@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
@@ -106,23 +106,33 @@ def bounds(
     return {partition: (begin[partition], end[partition]) for partition in wanted}
 
 
-def commit(consumer: KafkaConsumer, offsets: Mapping[TopicPartition, int], *, wait: bool = False) -> None:
-    """Show the group's offsets. They are for the eye only: a failure is logged, not raised."""
+def commit(
+    consumer: KafkaConsumer,
+    offsets: Mapping[TopicPartition, int],
+    failed: Callable[[Mapping[TopicPartition, int]], None] | None = None,
+) -> None:
+    """Show the group's offsets: for the eye and the ledger only, so a failure raises nothing.
+
+    With `failed`, does not wait, and tells it what could not be shown (on the I/O thread).
+    """
     if not offsets:
         return
     values = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
+
+    def answered(_offsets: Any, answer: Any) -> None:
+        if isinstance(answer, Exception) and failed is not None:
+            log.info("offsets not shown to the group yet: %r", answer)
+            failed(offsets)
+
     try:
-        if wait:
+        if failed is None:
             consumer.commit(values, timeout_ms=5000)
         else:
-            consumer.commit_async(values, callback=_committed)
+            consumer.commit_async(values, callback=answered)
     except KafkaError as error:
         log.warning("offsets not shown to the group: %r", error)
-
-
-def _committed(_offsets: Any, answer: Any) -> None:
-    if isinstance(answer, Exception):
-        log.warning("offsets not shown to the group: %r", answer)
+        if failed is not None:
+            failed(offsets)
 
 
 def kafka_trouble(error: KafkaError) -> RailError:

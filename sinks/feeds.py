@@ -7,7 +7,9 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from datarail import topics
+from datarail.position import Mark
 from datarail.train import Manifest, Train, decode, read_manifest
+from sinks.passing import repeats_in_part
 from sinks.port import Arrival
 
 
@@ -31,23 +33,32 @@ class Record(Protocol):
 @dataclass(frozen=True, slots=True)
 class Feed:
     """pattern: topics by regular expression. open: raises BadRecord. trusted: every record was
-    written by the line's own agent, so one that cannot be opened is a bug: stop, never skip."""
+    written by the line's own agent, so one that cannot be opened is a bug: stop, never skip.
+    whole: how to open a train that repeats in part, when `open` reads no more than its manifest."""
 
     pattern: str
     open: Callable[[Record], Arrival]
     trusted: bool = True
+    whole: Callable[[Record], Arrival] | None = None
+
+    def arrival(self, record: Record, mark: Mark) -> Arrival:
+        """The record opened, as far as is needed to tell what of it the mark has not passed."""
+        arrival = self.open(record)
+        if self.whole is not None and repeats_in_part(arrival.train.manifest, mark):
+            return self.whole(record)
+        return arrival
 
 
 def open_train(record: Record) -> Arrival:
-    """A clean train, opened whole."""
+    """A train, opened whole."""
     train = decode(record.value, record.headers)
     return Arrival(record.topic, record.partition, record.offset, train)
 
 
 def open_manifest(record: Record) -> Arrival:
-    """Only what the headers count; the value comes along for trains that repeat in part."""
+    """Only what the headers count."""
     manifest = read_manifest(record.headers)
-    return Arrival(record.topic, record.partition, record.offset, Train(manifest, []), record.value or b"")
+    return Arrival(record.topic, record.partition, record.offset, Train(manifest, []))
 
 
 def open_record(record: Record) -> Arrival:
@@ -57,5 +68,5 @@ def open_record(record: Record) -> Arrival:
 
 
 TRAINS = Feed(topics.TRAIN_PATTERN, open_train)
-MANIFESTS = Feed(r"^(raw|train)\..+", open_manifest, trusted=False)
+MANIFESTS = Feed(r"^(raw|train)\..+", open_manifest, trusted=False, whole=open_train)
 QUARANTINE = Feed(rf"^{topics.QUARANTINE}$", open_record)

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datarail.position import Lane, Mark
-from datarail.train import CarEntry, Train
+from datarail.train import CarEntry, Manifest, Train
 
 
 @dataclass(slots=True, frozen=True)
@@ -58,6 +58,11 @@ def new_in(train: Train, mark: Mark, partition: int) -> Passed:
         if last > mark.seq.get(lane, 0)
     }
     return Passed(Train(replace(manifest, seq=seq, cars=entries), cars), repeats, gaps)
+
+
+def repeats_in_part(manifest: Manifest, mark: Mark) -> bool:
+    """Whether some lane of the train is half passed and half new."""
+    return any(first <= mark.seq.get(lane, 0) < last for lane, (first, last) in manifest.seq.items())
 
 
 def _cut(

@@ -216,10 +216,9 @@ class PlannedSink:
         )
         if there.num_rows == 0:
             return block.rows if block.rows.num_rows else None
-        rows = pl.DataFrame(pl.from_arrow(block.rows.select(self.landing.row_key))).with_row_index("#")
-        seen = pl.DataFrame(pl.from_arrow(there)).cast(
-            dict(zip(rows.columns[1:], rows.dtypes[1:], strict=True))
-        )
+        keyed = block.rows.select(self.landing.row_key)
+        rows = pl.DataFrame(pl.from_arrow(keyed)).with_row_index("#")
+        seen = pl.DataFrame(pl.from_arrow(there.cast(keyed.schema)))
         left = rows.join(seen, on=list(self.landing.row_key), how="anti", nulls_equal=True)["#"]
         return block.rows.take(pa.array(left.to_numpy())) if len(left) else None
 

@@ -84,7 +84,7 @@ def read(consumer: KafkaConsumer, feed: Feed, span: Span, mark: Mark) -> Iterato
                 until = time.monotonic() + _PATIENCE
                 position = record.offset + 1
                 try:
-                    arrival = feed.open(record)
+                    arrival = feed.arrival(record, mark)
                 except BadRecord as error:
                     if feed.trusted:
                         where = f"{span.topic}/{span.partition} offset {record.offset}"

@@ -6,6 +6,8 @@ what can be read from the sink's stores afterwards must be the same.
 
 from __future__ import annotations
 
+import contextlib
+
 import pytest
 from trains import Maker, Row, create_topic, new_station, person, send
 
@@ -111,10 +113,8 @@ class SinkContract:
                 sink = self.open(servers, station)
                 self.feed(sink, station, arrivals[:1])
                 self.cut(sink, after, Killed(), patch)
-                try:
+                with contextlib.suppress(Killed):
                     self.feed(sink, station, arrivals, portion=3)
-                except Killed:
-                    pass
             again = self.open(servers, station)
             self.feed(again, station, arrivals, portion=2)
             again.close()
