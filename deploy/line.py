@@ -14,7 +14,7 @@ from pathlib import Path
 from datarail.errors import Terminal
 from datarail.settings import Settings, embedded_ports
 from deploy import parts as line_parts
-from deploy import process_tree, sample_city, supervision
+from deploy import orphans, process_tree, sample_city, supervision
 from deploy.embedded import ports, postgres_setup, servers
 from deploy.embedded.install import Progress, install
 from deploy.program import Program
@@ -39,7 +39,7 @@ def up(settings: Settings, only_servers: bool = False, progress: Progress = lamb
     settings.home.mkdir(parents=True, exist_ok=True)
     with _alone(settings):
         if not supervision.is_running(settings):
-            left = supervision.end_orphans(settings.home, _postmaster(settings))
+            left = orphans.end(settings.home, _postmaster(settings))
             if left:
                 progress(f"ended {len(left)} processes that a killed supervisor had left")
         programs = _server_programs(settings, progress) if settings.embedded else []
@@ -73,7 +73,7 @@ def down(settings: Settings, progress: Progress = lambda line: None) -> None:
             supervision.stop(settings, [name for name in known if name not in servers.SERVERS])
             supervision.stop(settings, [name for name in known if name in servers.SERVERS])
             supervision.end(settings)
-        supervision.end_orphans(settings.home, _postmaster(settings))
+        orphans.end(settings.home, _postmaster(settings))
         (settings.home / "run" / "supervisord.pid").unlink(missing_ok=True)
 
 
@@ -154,6 +154,8 @@ def _part_programs(settings: Settings) -> list[Program]:
     found = line_parts.stations(settings.stations)
     noted_file = settings.home / "metrics_ports.json"
     noted = json.loads(noted_file.read_text()) if noted_file.exists() else {}
+    if not supervision.is_running(settings):  # another program may have taken one meanwhile
+        noted = {name: port for name, port in noted.items() if ports.is_free(port)}
     names = line_parts.names(found)
     metrics = line_parts.assign_metrics(noted, names, settings.metrics_port, ports.is_free)
     noted_file.write_text(json.dumps(metrics, indent=2) + "\n")

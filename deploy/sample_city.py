@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,8 +12,8 @@ from datarail.errors import Terminal
 from datarail.settings import Settings
 from deploy.program import Program
 
-#: Changes a second that the sample departments' clerks commit together.
-RATE = 100
+#: Changes a second that the sample departments' clerks commit together; 0: they rest.
+RATE_VARIABLE, RATE = "DATARAIL_CITY_RATE", "100"
 
 
 def is_here(settings: Settings) -> bool:
@@ -39,9 +40,10 @@ def prepare(settings: Settings, progress: Callable[[str], None]) -> None:
 
 def programs(settings: Settings) -> list[Program]:
     """The clerks at work, once the city has been prepared in this folder."""
-    if not (is_here(settings) and _marker(settings).exists()):
+    rate = os.environ.get(RATE_VARIABLE, RATE)
+    if not (is_here(settings) and _marker(settings).exists()) or float(rate) <= 0:
         return []
-    command = (sys.executable, "-m", "examples.city", "load", "--rate", str(RATE))
+    command = (sys.executable, "-m", "examples.city", "load", "--rate", rate)
     env = {"DATARAIL_FOLDER": str(settings.folder), "PYTHONUNBUFFERED": "1"}
     return [Program(name="city-load", command=command, folder=settings.folder, env=env)]
 

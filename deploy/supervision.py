@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import contextlib
 import http.client
 import os
 import resource
-import signal
 import subprocess
 import sys
 import tempfile
@@ -20,10 +18,8 @@ from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from datarail.errors import Terminal
 from datarail.settings import Settings
+from deploy.orphans import MARK
 from deploy.program import Program, supervisor_conf
-
-#: Every process of a line carries its folder in this variable: so an orphan is known by its line.
-MARK = "DATARAIL_LINE"
 
 #: A socket's path has at most 107 bytes; supervisord adds its pid while making it.
 LONGEST_SOCKET = 90
@@ -120,6 +116,7 @@ def start(settings: Settings, names: Iterable[str]) -> None:
 def stop(settings: Settings, names: Iterable[str], timeout: float = 60) -> None:
     """Stop programs side by side and wait until each has ended."""
     names = list(names)
+    _wait_entered(settings, names)
     for name in names:
         try:
             rpc(settings).stopProcess(name, False)
@@ -132,6 +129,26 @@ def stop(settings: Settings, names: Iterable[str], timeout: float = 60) -> None:
         if not any(known.get(name, {}).get("statename") in (*UP, "STOPPING") for name in names):
             return
         time.sleep(0.05)
+
+
+def _wait_entered(settings: Settings, names: Iterable[str]) -> None:
+    """Wait until just started processes have become their programs.
+
+    Between fork and exec a child still has the supervisor's own signal handlers: a stop sent then
+    is lost, and its patience waited out in vain.
+    """
+    known = processes(settings)
+    for name in names:
+        deadline = time.monotonic() + 2
+        while _is_supervisor(known.get(name, {}).get("pid", 0)) and time.monotonic() < deadline:
+            time.sleep(0.01)
+
+
+def _is_supervisor(pid: int) -> bool:
+    try:
+        return b"supervisor.supervisord" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    except OSError:
+        return False
 
 
 def adopt(settings: Settings) -> tuple[list[str], list[str], list[str]]:
@@ -160,58 +177,3 @@ def end(settings: Settings) -> None:
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (is_running(settings) or pid_file.exists()):
         time.sleep(0.05)
-
-
-def orphans(home: Path, postmaster: Path, proc: Path = Path("/proc")) -> list[int]:
-    """Processes of this line that live though its supervisor is gone.
-
-    They are known by the mark in their environment. PostgreSQL writes over its environment, so its
-    first process is known by the pid in `postmaster` and by a command line with its data folder.
-    """
-    mark = f"{MARK}={home}".encode()
-    found = []
-    for entry in proc.iterdir():
-        if not entry.name.isdigit() or int(entry.name) == os.getpid():
-            continue
-        try:
-            if mark in (entry / "environ").read_bytes().split(b"\0"):
-                found.append(int(entry.name))
-        except OSError:  # another user's, or gone meanwhile
-            continue
-    try:
-        pid = int(postmaster.read_text().splitlines()[0])
-        if str(postmaster.parent).encode() in (proc / str(pid) / "cmdline").read_bytes().split(b"\0"):
-            found.append(pid)
-    except (OSError, ValueError, IndexError):
-        pass
-    return sorted(set(found))
-
-
-def end_orphans(home: Path, postmaster: Path, patience: float = 20) -> list[int]:
-    """End what a killed supervisor left behind; returns the pids. INT is PostgreSQL's fast shutdown."""
-    left = orphans(home, postmaster)
-    ended = list(left)
-    deadline = time.monotonic() + patience
-    for pid in left:
-        _signal(pid, signal.SIGINT if _is_postgres(pid) else signal.SIGTERM)
-    while left and time.monotonic() < deadline:
-        time.sleep(0.05)
-        left = orphans(home, postmaster)
-    for pid in left:
-        _signal(pid, signal.SIGKILL)
-    while left and time.monotonic() < deadline + 5:
-        time.sleep(0.05)
-        left = orphans(home, postmaster)
-    return ended
-
-
-def _is_postgres(pid: int) -> bool:
-    try:
-        return Path(f"/proc/{pid}/comm").read_text().strip() == "postgres"
-    except OSError:
-        return False
-
-
-def _signal(pid: int, number: int) -> None:
-    with contextlib.suppress(ProcessLookupError):
-        os.kill(pid, number)

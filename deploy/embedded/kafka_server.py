@@ -16,7 +16,7 @@ from deploy.program import Program
 
 LARGEST_MESSAGE = 16 * 1024 * 1024
 RETAINED_HOURS = 72
-RETAINED_BYTES = 4 * 1024**3  # of each partition
+RETAINED_BYTES = 2 * 1024**3  # of each partition, unless its topic says otherwise
 
 #: slf4j's simple binding writes to stderr, which the supervisor keeps and rotates.
 LOGGING = (
@@ -93,7 +93,8 @@ def prepare(settings: Settings, ports: Mapping[str, int], software: Software) ->
         if run.returncode:
             raise Terminal(f"formatting failed: {(run.stderr or run.stdout)[-800:]}", part="kafka")
     options = (
-        *("-Xms256m", "-Xmx512m", "-XX:+UseG1GC", "-XX:MaxGCPauseMillis=20"),
+        # Serial: on 2 cores measured 40 MB smaller than G1 at the same CPU and the same p99.
+        *("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC"),
         *("-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"),
     )
     return Program(
