@@ -13,8 +13,8 @@ from pathlib import Path
 
 from datarail.errors import Terminal
 from datarail.settings import Settings, embedded_ports
-from deploy import parts as line_parts
 from deploy import orphans, process_tree, sample_city, supervision
+from deploy import parts as line_parts
 from deploy.embedded import ports, postgres_setup, servers
 from deploy.embedded.install import Progress, install
 from deploy.program import Program
