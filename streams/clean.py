@@ -22,16 +22,17 @@ import polars as pl
 import pyarrow as pa
 
 from datarail.contract import Resource
-from datarail.keys import key_column
+from datarail.keys import key_column, key_text
+from datarail.position import Identity
 from datarail.train import META, WRITTEN, column
 from datarail.types import arrow_type
 from streams import coerce
 from streams.clock import CHINA
 from streams.filtering import leave_out
 from streams.findings import Findings
-from streams.plan import ItemPlan, Plan
+from streams.plan import ItemPlan, Plan, polars_type
 from streams.rules.half_width import half_width, tell_changes
-from streams.rules.port import NOW, TODAY
+from streams.rules.port import NOW, TODAY, Reason
 
 Mask = npt.NDArray[np.bool_]
 _META_NAMES = [name for name, _ in META]
@@ -79,7 +80,8 @@ class Cleaner:
             frame = _blank_unjudged(frame, judged, plan, self.resource.key)
         findings = Findings(car.num_rows)
         frame = frame.with_columns(
-            *plan.first, pl.lit(now).cast(pl.Datetime("us", "UTC")).alias(NOW),
+            *plan.first,
+            pl.lit(now).cast(pl.Datetime("us", "UTC")).alias(NOW),
             pl.lit(now.astimezone(CHINA).date()).alias(TODAY),
         )
         unread: dict[str, Mask] = {}
@@ -104,6 +106,38 @@ class Cleaner:
             filtered,
             tuple(plan.missing),
             findings.held_by_rule() if findings else None,
+        )
+
+    def hold(self, car: pa.RecordBatch, error: str) -> Cleaned:
+        """A car whose rows cannot be cleaned for a reason no rule foresaw: all held, nothing cleaned."""
+        written = [name[len(WRITTEN) :] for name in car.schema.names if name.startswith(WRITTEN)]
+        plan = self._plan(frozenset(written))
+        findings = Findings(car.num_rows)
+        message = f"这条变更无法清洗，已整条留存待查（{error[:200]}）"
+        for row in range(car.num_rows):
+            findings.add(row, "cleaning", "", None, "hard", "conformity", None, message)
+        key = self.resource.key
+        meta = car.select(["_epoch", "_pos", "_idx", "_part"]).to_pylist()
+        parts = [
+            [car.column(WRITTEN + item)[row].as_py() for item in key if item in written]
+            for row in range(car.num_rows)
+        ]
+        keys = [key_text(told, Identity(*about.values())) for told, about in zip(parts, meta, strict=True)]
+        frame = _frame(car, plan).select(name for name in _META_NAMES if name != "_unchanged")
+        frame = frame.with_columns(
+            pl.Series("_key", keys, dtype=pl.String),
+            *(
+                pl.lit(None, dtype=polars_type(item)).alias(column(name))
+                for name, item in self.resource.items.items()
+            ),
+        )
+        return Cleaned(
+            self._assemble(car, frame, findings),
+            frame,
+            findings,
+            0,
+            tuple(plan.missing),
+            findings.held_by_rule(),
         )
 
     def _plan(self, written: frozenset[str]) -> Plan:
@@ -246,9 +280,7 @@ def _mended(
     return values.scatter(rows, after).alias(column(plan.name))
 
 
-def _map_codes(
-    frame: pl.DataFrame, plan: Plan, judged: Mask | None, findings: Findings
-) -> pl.DataFrame:
+def _map_codes(frame: pl.DataFrame, plan: Plan, judged: Mask | None, findings: Findings) -> pl.DataFrame:
     if not plan.coded:
         return frame
     coded = frame.select(expression for _, _, expression in plan.coded)
@@ -319,7 +351,7 @@ def _tell(
     name: str,
     item: str,
     bits: npt.NDArray[np.uint16],
-    reasons: tuple[object, ...],
+    reasons: tuple[Reason, ...],
     findings: Findings,
 ) -> None:
     values, spec = frame[column(item)], plan.items[item]

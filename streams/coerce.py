@@ -81,8 +81,8 @@ def patient(item: Item, written: pl.Series) -> tuple[pl.Series, list[Fault | Non
             values = _numbers(item, text)
         case "boolean":
             lower = text.str.to_lowercase()
-            values = pl.select(pl.when(lower.is_in(_TRUE)).then(True).when(lower.is_in(_FALSE)).then(False))
-            values = values.to_series()
+            told = pl.when(lower.is_in(_TRUE)).then(True).when(lower.is_in(_FALSE)).then(False)
+            values = pl.select(told).to_series()
         case "date":
             values = _dates(text)
         case _:
@@ -140,7 +140,9 @@ def _timestamps(text: pl.Series) -> pl.Series:
     zoned = [_zoned(told, form) for form in _ZONED]
     local = [_local(told, form) for form in (*_LOCAL,)]
     days = [
-        (told.str.to_date(form, strict=False).cast(pl.Datetime("us")) - pl.duration(hours=8)).dt.replace_time_zone("UTC")
+        (
+            told.str.to_date(form, strict=False).cast(pl.Datetime("us")) - pl.duration(hours=8)
+        ).dt.replace_time_zone("UTC")
         for form in _DAYS
     ]
     return _first_that_reads(text, [local[0], *zoned, *local[1:], *days])

@@ -98,7 +98,11 @@ def _expression(
         rows: list[pl.Expr] = [pl.lit('{"before":null,"after":'), whole]
     else:
         op = pl.col("_op")
-        key = pl.when(op == _DELETE).then(_object(resource, resource.key)).otherwise(null) if resource.key else null
+        key = (
+            pl.when(op == _DELETE).then(_object(resource, resource.key)).otherwise(null)
+            if resource.key
+            else null
+        )
         after = pl.when((op == _DELETE) | (op == _TRUNCATE)).then(null).otherwise(whole)
         rows = [pl.lit('{"before":'), key, pl.lit(',"after":'), after]
     lane = Lane(int(frame["_lane"][0]))

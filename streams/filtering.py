@@ -51,15 +51,15 @@ def _unchanged(car: pa.RecordBatch, index: int) -> np.ndarray[tuple[int], np.dty
     )
 
 
-def _as_deletes(car: pa.RecordBatch, rows: np.ndarray[tuple[int], np.dtype[np.bool_]], resource: Resource) -> pa.RecordBatch:
+def _as_deletes(
+    car: pa.RecordBatch, rows: np.ndarray[tuple[int], np.dtype[np.bool_]], resource: Resource
+) -> pa.RecordBatch:
     mask = pa.array(rows)
     columns = []
     for name, values in zip(car.schema.names, car.columns, strict=True):
         if name == "_op":
             columns.append(pc.if_else(mask, pa.scalar(_DELETE, pa.uint8()), values))
-        elif name == "_unchanged" or (
-            name.startswith(WRITTEN) and name[len(WRITTEN) :] not in resource.key
-        ):
+        elif name == "_unchanged" or (name.startswith(WRITTEN) and name[len(WRITTEN) :] not in resource.key):
             columns.append(pc.if_else(mask, pa.scalar(None, values.type), values))
         else:
             columns.append(values)

@@ -110,7 +110,9 @@ def unreadable_record(
         "offset": offset,
         "error": error,
         "resources": dict(resources),
-        "headers": {name: base64.b64encode(text or b"").decode() for name, text in dict(headers or ()).items()},
+        "headers": {
+            name: base64.b64encode(text or b"").decode() for name, text in dict(headers or ()).items()
+        },
         "value": base64.b64encode(value or b"").decode(),
         "held": at,
     }

@@ -9,7 +9,9 @@ import polars as pl
 WIDTH = 18
 
 
-def matrix(values: pl.Series) -> tuple[npt.NDArray[np.intp] | None, npt.NDArray[np.uint8], npt.NDArray[np.intp]]:
+def matrix(
+    values: pl.Series,
+) -> tuple[npt.NDArray[np.intp] | None, npt.NDArray[np.uint8], npt.NDArray[np.intp]]:
     """(rows, characters, others): the values of WIDTH bytes as a len(rows) × WIDTH matrix, and the
     rows of those that are longer or shorter. rows is None where all are of that length; nulls are
     in neither."""

@@ -57,7 +57,9 @@ def judge(ids: pl.Series, today: date) -> Verdicts:
     found, man, born = _judge_shaped(characters, today)
     if rows is None:
         right = np.flatnonzero(found & HARD == 0) if (found & HARD).any() else None
-        return Verdicts(found, right, man if right is None else man[right], born if right is None else born[right])
+        return Verdicts(
+            found, right, man if right is None else man[right], born if right is None else born[right]
+        )
     reasons = np.zeros(len(ids), dtype=np.uint16)
     for row in others.tolist():
         reasons[row] = CHARACTERS if len(ids[row]) == WIDTH else LENGTH
@@ -187,12 +189,18 @@ def _reasons(place: Place, check: CitizenId, severity: Severity) -> tuple[Reason
         Reason(severity, "accuracy", lambda t, v: f"“{t}”第7至14位应为出生日期（年月日），{_impossible(v)}"),
         Reason(severity, "accuracy", lambda t, _: f"“{t}”中的出生日期晚于今天，应为已经出生的日期"),
         Reason(
-            severity, "accuracy", lambda t, v: f"“{t}”校验码不符，按前17位计算末位应为{check_character(v[:17])}，请核对各位数字"
+            severity,
+            "accuracy",
+            lambda t, v: f"“{t}”校验码不符，按前17位计算末位应为{check_character(v[:17])}，请核对各位数字",
         ),
-        Reason("soft", "referential", lambda t, _: f"“{t}”前两位不是已知的省级行政区划代码，应符合 GB/T 2260"),
+        Reason(
+            "soft", "referential", lambda t, _: f"“{t}”前两位不是已知的省级行政区划代码，应符合 GB/T 2260"
+        ),
         Reason("soft", "accuracy", lambda t, _: f"“{t}”对应的年龄超过{OLDEST}岁，请核对出生日期或人员状态"),
         Reason(
-            "soft", "consistency", lambda t, _: f"“{t}”第17位（奇数为男、偶数为女）与“{sex}”不一致，两者应当相符"
+            "soft",
+            "consistency",
+            lambda t, _: f"“{t}”第17位（奇数为男、偶数为女）与“{sex}”不一致，两者应当相符",
         ),
         Reason("soft", "consistency", lambda t, _: f"“{t}”中的出生日期与“{birth}”不一致，两者应当相符"),
     )

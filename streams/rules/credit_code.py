@@ -73,7 +73,9 @@ def build(place: Place, check: CreditCode) -> Rule:
             Reason(
                 severity,
                 "accuracy",
-                lambda t, v: f"“{t}”校验码不符，按前17位计算末位应为{check_character(v[:17])}，请核对各位字符",
+                lambda t, v: (
+                    f"“{t}”校验码不符，按前17位计算末位应为{check_character(v[:17])}，请核对各位字符"
+                ),
             ),
         ),
     )

@@ -46,4 +46,3 @@ def _day(place: Place, item: str) -> pl.Expr:
                 f"{item}: not_after compares days and times, not {kind}",
                 remedy="give the item the type date or timestamp",
             )
-

@@ -10,7 +10,9 @@ from streams.rules.port import Mend, Place, Reason, Rule
 MEND = Mend(
     r"[^0-9]",
     half_width,
-    lambda title, written, mended: f"“{title}”含{tell_changes(written, mended)}，已自动改正，应为一位半角数字",
+    lambda title, written, mended: (
+        f"“{title}”含{tell_changes(written, mended)}，已自动改正，应为一位半角数字"
+    ),
 )
 
 

@@ -1,0 +1,271 @@
+"""The agent's loop over raw trains: take what is there, clean it at once, send, then acknowledge.
+
+DESIGN rule 5. Order for each partition: clean records and quarantine are sent and acknowledged;
+then the clean train, which is the mark; then the raw records are acknowledged to Faust. A crash
+anywhere in between repeats clean records at most, and they carry their identity.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections import deque
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from datarail import metrics, topics
+from datarail.contract import Contract
+from datarail.errors import Transient
+from streams.gauges import HOP, Gauges
+from streams.marks import Passed
+from streams.opening import Opened, RawRecord, halves, open_record
+from streams.passage import DATA_ERRORS, Departure, Passage
+from streams.publisher import LARGEST, Publisher
+from streams.topic_setup import read_mark
+
+log = logging.getLogger(__name__)
+
+#: One departure takes in no more than this: memory stays bounded, and so does its train.
+MOST_ROWS = 64_000
+MOST_BYTES = 3 << 20
+#: Room for headers and framing beside a train's value.
+_LARGEST_TRAIN = LARGEST - (1 << 16)
+_BACKOFF = (0.1, 0.3, 1.0, 3.0, 5.0)
+
+Place = tuple[str, int]  # topic, partition
+
+
+def now_us() -> int:
+    """Microseconds since 1970, UTC."""
+    return time.time_ns() // 1000
+
+
+class Station:
+    """What the loop knows of one station."""
+
+    def __init__(self, contract: Contract) -> None:
+        self.passage = Passage(contract, now_us)
+        self.drift_told: set[tuple[str, tuple[str, ...]]] = set()
+
+
+class Loop:
+    """Passes raw trains on. `current` tells whether an event still is ours after a rebalance;
+    `highwater` gives a partition's end, for the lag."""
+
+    def __init__(
+        self,
+        servers: str,
+        contracts: Mapping[str, Contract],
+        current: Callable[[Any], bool],
+        highwater: Callable[[str, int], int | None],
+    ) -> None:
+        self._servers = servers
+        self._stations = {topics.raw(name): Station(contract) for name, contract in contracts.items()}
+        self._publisher = Publisher(servers)
+        self._current = current
+        self._highwater = highwater
+        self._gauges = Gauges()
+        self._waiting: dict[Place, deque[Any]] = {}
+        self._waiting_bytes = 0
+        self._arrived = asyncio.Event()
+        self._room = asyncio.Event()
+        self._passed: dict[Place, Passed] = {}
+
+    async def put(self, event: Any) -> None:
+        """Take in one event; waits while there is more than enough to do."""
+        message = event.message
+        self._waiting.setdefault((message.topic, message.partition), deque()).append(event)
+        self._waiting_bytes += len(message.value or b"")
+        self._arrived.set()
+        while self._waiting_bytes > 2 * MOST_BYTES:
+            self._room.clear()
+            await self._room.wait()
+
+    def forget(self) -> None:
+        """Partitions may have gone to another worker and come back: the marks are read anew."""
+        self._passed.clear()
+
+    async def run(self) -> None:
+        """Work until cancelled. Any exception that comes out of here is a bug."""
+        refreshed = 0.0
+        while True:
+            await self._arrived.wait()
+            self._arrived.clear()
+            for place in [place for place, events in self._waiting.items() if events]:
+                await self._pass_on(place, self._take(place))
+                if self._waiting[place]:
+                    self._arrived.set()
+            if time.monotonic() - refreshed > 2:
+                self._gauges.refresh()
+                refreshed = time.monotonic()
+
+    async def close(self) -> None:
+        await self._publisher.close()
+
+    def _take(self, place: Place) -> list[Any]:
+        waiting = self._waiting[place]
+        taken: list[Any] = []
+        size = 0
+        while waiting and (not taken or size < MOST_BYTES):
+            event = waiting.popleft()
+            length = len(event.message.value or b"")
+            self._waiting_bytes -= length
+            if self._current(event):
+                taken.append(event)
+                size += length
+        self._room.set()
+        return taken
+
+    async def _pass_on(self, place: Place, events: list[Any]) -> None:
+        attempt = 0
+        while events:
+            try:
+                await self._attempt(place, events)
+                return
+            except Transient as error:
+                # What of it arrived is not known: forget the mark, read it again, do what is left.
+                wait = _BACKOFF[min(attempt, len(_BACKOFF) - 1)]
+                attempt += 1
+                metrics.ERRORS.labels(HOP, "transient").inc()
+                log.warning("%s/%d: %s; again in %.1f s (attempt %d)", *place, error, wait, attempt)
+                self._passed.pop(place, None)
+                await self._publisher.close()
+                await asyncio.sleep(wait)
+                events = [event for event in events if self._current(event)]
+
+    async def _attempt(self, place: Place, events: list[Any]) -> None:
+        topic, partition = place
+        station = self._stations[topic]
+        name = station.passage.station
+        if place not in self._passed:
+            self._passed[place] = await read_mark(self._servers, name, partition)
+            log.info("%s/%d: going on after %s", topic, partition, self._passed[place])
+        passed = self._passed[place].copy()
+        group: list[Opened] = []
+        waiting: list[Any] = []
+        rows = 0
+        for event in events:
+            message = event.message
+            if message.offset < passed.offset:
+                event.ack()  # a clean train covers it already
+                continue
+            headers = dict(message.headers or ())
+            record = RawRecord(topic, partition, message.offset, message.value, headers)
+            before = passed.copy()
+            opened = open_record(record, name, passed, now_us())
+            if group and rows + opened.rows > MOST_ROWS:
+                await self._depart(station, place, group, before)
+                self._acknowledge(waiting, before, place)
+                group, rows = [], 0
+            self._tell(place, message.offset, opened)
+            group.append(opened)
+            waiting.append(event)
+            rows += opened.rows
+        if group:
+            await self._depart(station, place, group, passed)
+            self._acknowledge(waiting, passed, place)
+
+    def _acknowledge(self, events: list[Any], passed: Passed, place: Place) -> None:
+        self._passed[place] = passed
+        for event in events:
+            event.ack()
+        events.clear()
+        end = self._highwater(*place)
+        if end is not None:
+            self._gauges.lag(*place, max(end - passed.offset, 0))
+
+    def _tell(self, place: Place, offset: int, opened: Opened) -> None:
+        self._gauges.opened(self._stations[place[0]].passage.station, opened)
+        for gap in opened.gaps:
+            log.error(
+                "%s/%d at %d: changes %d–%d of the %s lane never came",
+                *(*place, offset, gap.first, gap.last, gap.lane.label),
+            )
+        if opened.repeats:
+            log.info("%s/%d at %d: %d changes came before and are dropped", *place, offset, opened.repeats)
+        if opened.error:
+            log.error("%s/%d at %d goes to quarantine whole: %s", *place, offset, opened.error)
+
+    async def _depart(self, station: Station, place: Place, group: list[Opened], passed: Passed) -> None:
+        for departure in self._departures(station, place[1], group, passed):
+            await self._send(station, place[1], departure)
+            self._gauges.departed(station.passage.station, departure)
+            self._tell_drift(station, departure)
+
+    def _departures(
+        self, station: Station, partition: int, group: list[Opened], passed: Passed
+    ) -> list[Departure]:
+        """One departure, or several where one train would be larger than Kafka takes."""
+        try:
+            departure = station.passage.depart(group, partition, passed)
+        except DATA_ERRORS:
+            # Cleaning finds its faulty rows itself: this is about cars together, so take them apart.
+            if len(group) == 1:
+                raise
+        else:
+            if len(departure.value) <= _LARGEST_TRAIN:
+                return [departure]
+            log.info(
+                "%s/%d: %d bytes in one train, dividing it",
+                station.passage.station,
+                partition,
+                len(departure.value),
+            )
+        if len(group) == 1:
+            parts = halves(group[0])
+            if parts is None:
+                return [departure]
+            first, second = [parts[0]], [parts[1]]
+        else:
+            first, second = group[: len(group) // 2], group[len(group) // 2 :]
+        upto = _after(first, passed)
+        return [
+            *self._departures(station, partition, first, upto),
+            *self._departures(station, partition, second, passed),
+        ]
+
+    async def _send(self, station: Station, partition: int, departure: Departure) -> None:
+        at = departure.manifest.captured // 1000
+        sends = []
+        by_topic: dict[str, tuple[list[bytes | None], list[bytes]]] = {}
+        for made in departure.made:
+            for target, keys, values in (
+                (made.topic, made.records.keys, made.records.values),
+                (topics.QUARANTINE, *made.held),
+            ):
+                if values:
+                    pairs = by_topic.setdefault(target, ([], []))
+                    pairs[0].extend(keys)
+                    pairs[1].extend(values)
+        for key, value in departure.quarantined:
+            pairs = by_topic.setdefault(topics.QUARANTINE, ([], []))
+            pairs[0].append(key)
+            pairs[1].append(value)
+        for target, (keys, values) in by_topic.items():
+            sends.append(self._publisher.records(target, partition, keys, values, at))
+        await asyncio.gather(*sends)
+        name = topics.train(station.passage.station)
+        await self._publisher.train(name, partition, departure.value, departure.headers, at)
+
+    def _tell_drift(self, station: Station, departure: Departure) -> None:
+        for made in departure.made:
+            drift = (made.entry.resource, made.cleaned.missing)
+            if made.cleaned.missing and drift not in station.drift_told:
+                station.drift_told.add(drift)
+                log.error(
+                    "%s, resource %s: the source no longer has %s, which the contract names; it counts as null → "
+                    "correct the contract, or bring the column back",
+                    *(station.passage.station, drift[0], ", ".join(drift[1])),
+                )
+
+
+def _after(group: list[Opened], passed: Passed) -> Passed:
+    """The mark after these, which come before what `passed` is the mark of."""
+    upto = passed.copy()
+    upto.offset = group[-1].raw[1]
+    upto.last = next((each.last for each in reversed(group) if each.last), None)
+    for each in group:
+        for lane, (_, last) in each.seq.items():
+            upto.seq[lane] = last
+    return upto

@@ -1,0 +1,94 @@
+"""The Faust app: one agent over the raw topics of all stations of a working folder."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Mapping
+from typing import Any
+
+import faust
+
+from datarail import topics
+from datarail.contract import Contract
+from datarail.settings import Settings
+from streams.agent import Loop
+
+log = logging.getLogger(__name__)
+
+GROUP = "streams"
+
+
+def build(settings: Settings, contracts: Mapping[str, Contract]) -> faust.App:
+    """The app. Topics exist already; topics and contracts are fixed for the life of the process.
+
+    DATARAIL_WORKER tells several workers of one line apart; as a static member of its group a
+    worker that was killed has its partitions back as soon as it is up again.
+    """
+    app = faust.App(
+        GROUP,
+        broker=[f"kafka://{server}" for server in settings.kafka.split(",")],
+        store="memory://",
+        datadir=settings.home / "faust",
+        web_enabled=False,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        broker_commit_interval=1.0,
+        broker_session_timeout=15.0,
+        broker_heartbeat_interval=3.0,
+        broker_max_poll_records=200,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=4 << 20,
+        consumer_group_instance_id=f"{GROUP}-{os.environ.get('DATARAIL_WORKER', '0')}",
+        stream_buffer_maxsize=64,
+        stream_wait_empty=False,
+        value_serializer="raw",
+        key_serializer="raw",
+    )
+    raw = app.topic(
+        *(topics.raw(station) for station in contracts),
+        key_type=bytes,
+        value_type=bytes,
+        key_serializer="raw",
+        value_serializer="raw",
+    )
+
+    def current(event: Any) -> bool:
+        return bool(event.message.generation_id == app.consumer_generation_id)
+
+    def highwater(topic: str, partition: int) -> int | None:
+        end: int | None = app.consumer.highwater(faust.types.TP(topic, partition))
+        return end
+
+    @app.agent(raw, name="clean", concurrency=1)
+    async def clean(stream: Any) -> None:
+        loop = Loop(settings.kafka, contracts, current, highwater)
+        app.on_partitions_revoked.connect(_forget(loop), weak=False)
+        work = asyncio.create_task(loop.run())
+        work.add_done_callback(_stop_loudly)
+        try:
+            async for event in stream.noack().events():
+                await loop.put(event)
+        finally:
+            work.cancel()
+            await loop.close()
+
+    return app
+
+
+def _forget(loop: Loop) -> Any:
+    async def revoked(*_: Any, **__: Any) -> None:
+        loop.forget()
+
+    return revoked
+
+
+def _stop_loudly(work: asyncio.Task[None]) -> None:
+    # Faust would go on without the loop and stand still. Nothing is acknowledged that has not
+    # passed, so leaving at once loses nothing; the supervisor starts the process again.
+    if work.cancelled():
+        return
+    log.critical("the loop has stopped", exc_info=work.exception())
+    logging.shutdown()
+    os._exit(1)

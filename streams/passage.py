@@ -1,0 +1,187 @@
+"""From opened raw trains to what is sent on: records, quarantine, the clean train. Pure."""
+
+from __future__ import annotations
+
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+import polars as pl
+import pyarrow as pa
+
+from datarail import topics
+from datarail.contract import Contract
+from datarail.position import Lane
+from datarail.train import CarEntry, Manifest, encode, merge_seq, raw_schema
+from streams.clean import Cleaned, Cleaner, carried
+from streams.envelope import Records, envelope
+from streams.marks import Passed
+from streams.opening import Opened
+from streams.quarantine import held_records
+from streams.unchanged import unchanged_items
+
+#: What data can do to Polars and Arrow. A panic is no Exception. Anything else is a bug of ours.
+DATA_ERRORS: tuple[type[BaseException], ...] = (
+    pl.exceptions.PanicException,
+    pl.exceptions.PolarsError,
+    pa.ArrowException,
+    ValueError,
+    OverflowError,
+)
+
+
+@dataclass(slots=True)
+class Made:
+    """One car made ready: its entry in the manifest, and what goes elsewhere."""
+
+    entry: CarEntry
+    cleaned: Cleaned
+    topic: str = ""
+    records: Records = field(default_factory=lambda: Records([], []))
+    held: tuple[list[bytes], list[bytes]] = ([], [])
+
+
+@dataclass(slots=True)
+class Departure:
+    """All that a few raw trains of one partition become."""
+
+    value: bytes
+    headers: list[tuple[str, bytes]]
+    manifest: Manifest
+    made: list[Made]
+    quarantined: list[tuple[bytes, bytes]]
+
+
+class Passage:
+    """The way of one station's trains. clock: microseconds since 1970."""
+
+    def __init__(self, contract: Contract, clock: Callable[[], int]) -> None:
+        self.station = contract.station
+        self.resources = contract.resources
+        self._cleaners = {name: Cleaner(resource) for name, resource in contract.resources.items()}
+        self._clock = clock
+
+    def depart(self, opened: Sequence[Opened], partition: int, passed: Passed) -> Departure:
+        """Clean what was opened of one partition, in order. `passed` is the mark after the last.
+
+        The clean train is made even when nothing is in it: it is the mark.
+        """
+        made: list[Made] = []
+        for (name, lane), cars in _joined(opened).items():
+            for car in cars:
+                made += self._safely(name, lane, car, partition)
+        made += self._lost(opened, made)
+        now = self._clock()
+        seq = {lane: (last + 1, last) for lane, last in passed.seq.items()}
+        seq |= merge_seq(each.seq for each in opened)
+        manifest = Manifest(
+            self.station,
+            max([passed.epoch, *(each.epoch for each in opened)]),
+            now,
+            seq,
+            [each.entry for each in made],
+            last=passed.last,
+            raw=(opened[0].raw[0], opened[-1].raw[1]),
+        )
+        value, headers = encode(manifest, [each.cleaned.batch for each in made])
+        kept = [pair for each in opened for pair in each.quarantined]
+        return Departure(value, headers, manifest, made, kept)
+
+    def _safely(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int) -> list[Made]:
+        """Clean a car; where that fails, find the rows at fault and hold them."""
+        try:
+            return [self._make(name, lane, car, partition)]
+        except DATA_ERRORS as error:
+            if car.num_rows <= 1:
+                cleaned = self._cleaners[name].hold(car, f"{type(error).__name__}: {error}")
+                return [self._route(name, lane, cleaned, partition)]
+        half = car.num_rows // 2
+        return [
+            *self._safely(name, lane, car.slice(0, half), partition),
+            *self._safely(name, lane, car.slice(half), partition),
+        ]
+
+    def _make(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int) -> Made:
+        cleaner = self._cleaners.get(name)
+        if cleaner is None:
+            # The resource has left the contract: what is still under way arrives as it is.
+            cleaned = carried(car)
+            return Made(_entry(name, lane, cleaned, partition), cleaned)
+        return self._route(name, lane, cleaner.clean(car), partition)
+
+    def _route(self, name: str, lane: Lane, cleaned: Cleaned, partition: int) -> Made:
+        entry = _entry(name, lane, cleaned, partition)
+        made = Made(entry, cleaned, topics.clean(self.station, name))
+        unchanged = unchanged_items(cleaned.batch)
+        now = self._clock()
+        passing = cleaned.frame
+        if entry.held:
+            made.held = held_records(cleaned, self.station, name, partition, now, now, unchanged)
+            good = np.flatnonzero(~cleaned.findings.held)
+            passing = passing[good]
+            unchanged = [unchanged[row] for row in good.tolist()] if unchanged else None
+        made.records = envelope(passing, self.station, name, self.resources[name], now // 1000, unchanged)
+        return made
+
+    def _lost(self, opened: Iterable[Opened], made: list[Made]) -> list[Made]:
+        """Count trains that could not be opened, with the car of their resource or one without rows."""
+        known = {(each.entry.resource, each.entry.lane): each.entry for each in made}
+        more = []
+        for entry in (entry for each in opened for entry in each.lost):
+            found = known.get((entry.resource, entry.lane))
+            if found is None:
+                empty = _empty(raw_schema(list(self._items(entry.resource))))
+                cleaner = self._cleaners.get(entry.resource)
+                cleaned = cleaner.clean(empty) if cleaner else carried(empty)
+                found = _entry(entry.resource, entry.lane, cleaned, 0)
+                found.first_commit, found.last_commit = entry.first_commit, entry.last_commit
+                known[entry.resource, entry.lane] = found
+                more.append(Made(found, cleaned))
+            found.unreadable += entry.counted
+        return more
+
+    def _items(self, name: str) -> Iterable[str]:
+        return self.resources[name].items if name in self.resources else ()
+
+
+def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[pa.RecordBatch]]:
+    """Cars of one resource and lane joined, in order; a changed schema begins another car."""
+    cars: dict[tuple[str, Lane], list[list[pa.RecordBatch]]] = defaultdict(list)
+    for each in opened:
+        for entry, car in each.cars:
+            runs = cars[entry.resource, entry.lane]
+            if runs and runs[-1][0].schema.equals(car.schema):
+                runs[-1].append(car)
+            else:
+                runs.append([car])
+    return {
+        key: [
+            run[0] if len(run) == 1 else pa.concat_batches(run)
+            for run in runs
+            if sum(car.num_rows for car in run)
+        ]
+        for key, runs in cars.items()
+    }
+
+
+def _empty(schema: pa.Schema) -> pa.RecordBatch:
+    return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
+
+
+def _entry(name: str, lane: Lane, cleaned: Cleaned, partition: int) -> CarEntry:
+    batch = cleaned.batch
+    codes, counts = np.unique(batch.column("_op").to_numpy(), return_counts=True)
+    ops: Mapping[str, int] = Counter(dict(zip((chr(code) for code in codes), counts.tolist(), strict=True)))
+    commits = batch.column("_commit").cast(pa.int64()).to_numpy()
+    return CarEntry(
+        name,
+        lane,
+        batch.num_rows,
+        # A truncate goes to every partition and counts once.
+        {op: count for op, count in ops.items() if op != "t" or partition == 0},
+        held=int(cleaned.findings.held.sum()),
+        filtered=cleaned.filtered,
+        first_commit=int(commits.min()) if len(commits) else 0,
+        last_commit=int(commits.max()) if len(commits) else 0,
+    )

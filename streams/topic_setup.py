@@ -1,0 +1,123 @@
+"""Topics of the stations: made when missing, and the last clean train of a partition read back."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Mapping
+
+from aiokafka import AIOKafkaConsumer, TopicPartition
+from aiokafka.admin import AIOKafkaAdminClient, NewTopic
+from aiokafka.errors import KafkaError, TopicAlreadyExistsError
+
+from datarail import topics
+from datarail.contract import Contract
+from datarail.errors import BadRecord, Terminal, Transient
+from datarail.settings import Settings
+from datarail.train import Manifest, read_manifest
+from streams.marks import Passed
+from streams.publisher import LARGEST
+
+log = logging.getLogger(__name__)
+
+#: How far back a clean train is looked for behind records that are none.
+_LOOK_BACK = 100
+
+
+async def ensure(settings: Settings, contracts: Iterable[Contract]) -> None:
+    """Make the topics of these stations where missing.
+
+    A train topic has as many partitions as its raw topic. Raises Terminal when they differ, and
+    Transient when Kafka is away.
+    """
+    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka, client_id="datarail-streams")
+    try:
+        await admin.start()
+        present = set(await admin.list_topics())
+        contracts = list(contracts)
+        raw = [topics.raw(contract.station) for contract in contracts]
+        await _create(admin, settings, dict.fromkeys(raw, settings.partitions), present)
+        sizes = await _sizes(admin, raw)
+        wanted = {topics.QUARANTINE: settings.partitions}
+        for contract in contracts:
+            size = sizes[topics.raw(contract.station)]
+            wanted[topics.train(contract.station)] = size
+            wanted |= {topics.clean(contract.station, name): size for name in contract.resources}
+        await _create(admin, settings, wanted, present)
+        found = await _sizes(admin, wanted)
+        for contract in contracts:
+            name = topics.train(contract.station)
+            if found[name] != wanted[name]:
+                raise Terminal(
+                    f"topic {name} has {found[name]} partitions, {topics.raw(contract.station)} has "
+                    f"{wanted[name]}: trains would not find their place",
+                    part="streams",
+                    remedy=f"delete {name} and rebuild the sinks, or give both the same number",
+                )
+    except (KafkaError, OSError) as error:
+        raise Transient(f"Kafka at {settings.kafka} does not answer: {error!r}", part="streams") from error
+    finally:
+        await admin.close()
+
+
+async def _create(
+    admin: AIOKafkaAdminClient, settings: Settings, wanted: Mapping[str, int], present: set[str]
+) -> None:
+    for name, partitions in wanted.items():
+        if name in present:
+            continue
+        topic = NewTopic(
+            name, partitions, settings.replication, topic_configs={"max.message.bytes": str(LARGEST)}
+        )
+        try:
+            await admin.create_topics([topic])
+        except TopicAlreadyExistsError:
+            continue  # somebody else was quicker
+
+
+async def _sizes(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
+    described = await admin.describe_topics(list(names))
+    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+
+
+async def read_mark(servers: str, station: str, partition: int) -> Passed:
+    """The mark of one partition: what its last clean train says. Raises Transient.
+
+    Where the raw topic ends before that train's raw offsets it was made anew, and its offsets
+    count from the beginning; seq still tells repeats.
+    """
+    consumer = AIOKafkaConsumer(
+        bootstrap_servers=servers,
+        client_id="datarail-streams",
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=LARGEST,
+        fetch_max_wait_ms=100,
+    )
+    try:
+        await consumer.start()
+        clean = TopicPartition(topics.train(station), partition)
+        raw = TopicPartition(topics.raw(station), partition)
+        consumer.assign([clean])
+        ends = await consumer.end_offsets([clean, raw])
+        begin = (await consumer.beginning_offsets([clean]))[clean]
+        passed = Passed.of(await _last_train(consumer, clean, begin, ends[clean]))
+    except (KafkaError, OSError) as error:
+        raise Transient(f"the mark of {station}/{partition}: {error!r}", part="streams") from error
+    finally:
+        await consumer.stop()
+    if passed.offset > ends[raw]:
+        log.warning("%s/%d ends before its mark: the topic was made anew", raw.topic, partition)
+        passed.offset = 0
+    return passed
+
+
+async def _last_train(
+    consumer: AIOKafkaConsumer, clean: TopicPartition, begin: int, end: int
+) -> Manifest | None:
+    for offset in range(end - 1, max(begin, end - _LOOK_BACK) - 1, -1):
+        consumer.seek(clean, offset)
+        record = await consumer.getone(clean)
+        try:
+            return read_manifest(record.headers)
+        except BadRecord as error:
+            log.error("%s/%d at %d is no train: %s", clean.topic, clean.partition, record.offset, error)
+    return None
