@@ -181,7 +181,7 @@ def _fetch_jars(listed: list[Jar], to: Path) -> None:
             file = _tried(component.artifact().resolve, f"{jar.artifact} {jar.version}")
             found = hashlib.sha256(file.read_bytes()).hexdigest()
             _check(f"{jar.artifact} {jar.version}", found, jar.sha256)
-            shutil.move(file, to / f"{jar.artifact}-{jar.version}.jar")
+            shutil.copyfile(file, to / f"{jar.artifact}-{jar.version}.jar")
 
         list(pool.map(fetch, listed))
 
