@@ -174,7 +174,7 @@ def create_table(
     ttl: str | None = None,
 ) -> None:
     """Create a table if missing, ready for exactly-once inserts by token. `columns` are SQL."""
-    window = ", non_replicated_deduplication_window = 1000" if engine == "MergeTree" else ""
+    window = ", non_replicated_deduplication_window = 1000" if engine in ("MergeTree", "ReplacingMergeTree") else ""
     store.command(
         f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)}) ENGINE = {engine} "
         + (f"PARTITION BY {partition} " if partition else "")

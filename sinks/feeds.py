@@ -69,4 +69,4 @@ def open_record(record: Record) -> Arrival:
 
 TRAINS = Feed(topics.TRAIN_PATTERN, open_train)
 MANIFESTS = Feed(r"^(raw|train)\..+", open_manifest, trusted=False, whole=open_train)
-QUARANTINE = Feed(rf"^{topics.QUARANTINE}$", open_record)
+QUARANTINE_PATTERN = rf"^{topics.QUARANTINE}$"
