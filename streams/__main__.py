@@ -44,8 +44,11 @@ def main() -> int:
         log.critical("%s", error)
         return 1
     log.info("cleaning for %s", ", ".join(contracts))
-    worker = faust.Worker(app, loglevel="WARNING", logfile=None, override_logging=False)
-    worker.execute_from_commandline()
+    worker = faust.Worker(app, loglevel="WARNING", override_logging=False, quiet=True, redirect_stdouts=False)
+    try:
+        worker.execute_from_commandline()
+    except SystemExit as stop:
+        return int(stop.code or 0)
 
 
 def _topics(settings: Settings, contracts: Mapping[str, Contract]) -> None:

@@ -254,8 +254,8 @@ class Loop:
             if made.cleaned.missing and drift not in station.drift_told:
                 station.drift_told.add(drift)
                 log.error(
-                    "%s, resource %s: the source no longer has %s, which the contract names; it counts as null → "
-                    "correct the contract, or bring the column back",
+                    "%s, resource %s: the source no longer has %s, which the contract names → "
+                    "it counts as null; correct the contract, or bring the column back",
                     *(station.passage.station, drift[0], ", ".join(drift[1])),
                 )
 

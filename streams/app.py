@@ -26,11 +26,13 @@ def build(settings: Settings, contracts: Mapping[str, Contract]) -> faust.App:
     DATARAIL_WORKER tells several workers of one line apart; as a static member of its group a
     worker that was killed has its partitions back as soon as it is up again.
     """
+    datadir = settings.home / "faust"
+    datadir.mkdir(parents=True, exist_ok=True)
     app = faust.App(
         GROUP,
         broker=[f"kafka://{server}" for server in settings.kafka.split(",")],
         store="memory://",
-        datadir=settings.home / "faust",
+        datadir=datadir,
         web_enabled=False,
         topic_allow_declare=False,
         topic_disable_leader=True,
