@@ -1,0 +1,1 @@
+"""Drafting contracts: what a column is, told from its name, its comment and sampled values. Pure."""
