@@ -15,7 +15,6 @@ a newer change is held) or D (deleted); theme keys are a JSON list, one (or null
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -177,23 +176,3 @@ def pl_type(kind: pa.DataType) -> pl.DataType:
     series = pl.from_arrow(pa.nulls(0, kind))
     assert isinstance(series, pl.Series)
     return series.dtype
-
-
-def deleted_rows(
-    keys: Sequence[str],
-    versions: Sequence[str],
-    commit: int,
-    feed: FeedPlan,
-    plan: ResourcePlan,
-    partition: int,
-) -> pl.DataFrame:
-    """Rows of `theme.<store>_source` that take contributions away (a truncate's)."""
-    frame = pl.DataFrame(
-        {"_key": keys, "_version": versions}, schema={"_key": pl.String, "_version": pl.String}
-    )
-    frame = frame.with_columns(
-        pl.lit(commit).cast(pl.Datetime("us", "UTC")).alias("_commit"),
-        *(pl.lit(None, dtype=pl_type(plan.items[item])).alias(column(item)) for _, item, _ in feed.fields),
-    )
-    nobody = pl.Series([None] * len(keys), dtype=pl.String)
-    return table_rows(frame, feed, nobody, plan, partition)

@@ -85,7 +85,7 @@ def land_held(
     for source_key, text, commit in rows.iter_rows():
         key = key_prefix(plan.resource) + source_key.encode()
         old, version = known[key], text.encode()
-        if old is None or old[:VERSION_WIDTH] >= version or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
+        if old is None or old[:VERSION_WIDTH] > version or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
             continue
         landing.keys.append(key)
         landing.values.append(version + HELD + old[VERSION_WIDTH + 1 :])
@@ -129,10 +129,8 @@ def former_values(
     return values
 
 
-def with_former(frame: pl.DataFrame, key: str, values: Mapping[str, str | None]) -> pl.DataFrame:
-    """The frame with former values put in for one source key's unchanged items."""
-    row = frame["_key"].index_of(key)
-    assert row is not None
+def with_former(frame: pl.DataFrame, row: int, values: Mapping[str, str | None]) -> pl.DataFrame:
+    """The frame with former values put in for one row's unchanged items."""
     for item, text in values.items():
         name = column(item)
         frame[row, name] = parsed(text, frame.schema[name])

@@ -26,11 +26,11 @@ from sinks.passing import moved_on
 from sinks.past import Past
 from sinks.port import Arrival
 from sinks.redis_calls import connect
-from sinks.themes.build import DELETED, deleted_rows, theme_keys_of
+from sinks.themes.build import DELETED, theme_keys_of
 from sinks.themes.golden import Golden
 from sinks.themes.landing import Landing, former_values, land, land_held, with_former, withdrawals
 from sinks.themes.plan import ResourcePlan, fingerprint, plan_station
-from sinks.themes.table import ThemeTables
+from sinks.themes.table import Cleared, ThemeTables
 
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
@@ -216,13 +216,15 @@ class ThemesSink:
         deriving anew."""
         landing = Landing()
         notes: list[tuple[str, bytes]] = []
+        cleared: list[Cleared] = []
         for resource, some in cars.items():
             plan = self._plans[part.station][resource]
             reduced = latest(some, plan.items)
             if reduced.truncated is not None:
-                version = reduced.truncated[0].encode()
+                version, commit = reduced.truncated[0].encode(), reduced.truncated[1]
+                cleared.append(Cleared(plan.station, resource, part.number, reduced.truncated[0], commit))
                 if version > (part.cleared(resource) or b""):
-                    self._truncate(part, plan, version, reduced.truncated[1])
+                    self._truncate(part, plan, version)
                     notes.append((f"truncated {resource}", version))
                     part.clear(resource, version)
             self._gather(landing, part, plan, _not_void(reduced, part.cleared(resource)))
@@ -237,6 +239,8 @@ class ThemesSink:
         part.contributions.put(landing.keys, landing.values, mark if later else None, notes)
         for store, rows in landing.rows:
             self._tables.add(store, rows)
+        for truncate in cleared:
+            self._tables.add_cleared(truncate)
         for store, row in landing.held:
             self._tables.add_held(store, row)
         if mark is not None:
@@ -250,7 +254,9 @@ class ThemesSink:
         keys = [prefix + key for key in reduced.good["_key"].cast(pl.Binary).to_list()]
         known = _not_older(part.contributions.get(keys), cleared) if keys else []
         for key, items in reduced.unchanged.items():
-            reduced.good = self._with_former(reduced.good, key, items, known, plan)
+            at = reduced.good["_key"].index_of(key)
+            if at is not None:  # else a truncate has made it void
+                reduced.good = self._with_former(reduced.good, at, items, known[at], plan)
         start = len(landing.keys)
         land(landing, reduced, known, plan, part.number)
         if reduced.held.height:
@@ -260,11 +266,11 @@ class ThemesSink:
             land_held(landing, reduced, there, plan)
 
     def _with_former(
-        self, frame: pl.DataFrame, key: str, items: list[str], known: list[bytes | None], plan: ResourcePlan
+        self, frame: pl.DataFrame, at: int, items: list[str], old: bytes | None, plan: ResourcePlan
     ) -> pl.DataFrame:
-        old = known[frame["_key"].index_of(key) or 0]
         if old is None or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
             return frame
+        key = frame["_key"][at]
         contributions = [
             None
             if theme_key is None
@@ -272,26 +278,21 @@ class ThemesSink:
             for feed, theme_key in zip(plan.feeds, theme_keys_of(old), strict=True)
         ]
         former = former_values(plan, old, contributions)
-        return with_former(frame, key, {item: former.get(item) for item in items})
+        return with_former(frame, at, {item: former.get(item) for item in items})
 
-    def _truncate(self, part: Partition, plan: ResourcePlan, version: bytes, commit: int) -> None:
+    def _truncate(self, part: Partition, plan: ResourcePlan, version: bytes) -> None:
         """Withdraw all older contributions of the resource, chunk by chunk. A crash between two
         chunks is mended by the same truncate coming again: the mark has not moved."""
         prefix = len(key_prefix(plan.resource))
         for chunk in part.contributions.scan(plan.resource):
             older = [(key, value) for key, value in chunk if value[:VERSION_WIDTH] < version]
-            changes = [
-                change
-                for key, value in older
-                for change in withdrawals(plan, key[prefix:].decode(), value, version)
-            ]
-            self._golden.apply(changes)
-            texts = [key[prefix:].decode() for key, _ in older]
-            for feed in plan.feeds:
-                rows = deleted_rows(texts, [version.decode()] * len(texts), commit, feed, plan, part.number)
-                self._tables.add(feed.store, rows)
-            if self._tables.full:
-                self._tables.flush()
+            self._golden.apply(
+                [
+                    change
+                    for key, value in older
+                    for change in withdrawals(plan, key[prefix:].decode(), value, version)
+                ]
+            )
             part.contributions.forget(key for key, _ in older)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import dataclass
 
 import polars as pl
 import pyarrow as pa
@@ -45,6 +46,18 @@ _HELD_SCHEMA = pa.schema(
 )
 
 
+@dataclass(frozen=True, slots=True)
+class Cleared:
+    """A truncate: what the resource contributed from this partition before that version is void.
+    version: hex; commit: µs."""
+
+    station: str
+    resource: str
+    partition: int
+    version: str
+    commit: int
+
+
 class ThemeTables:
     """The ClickHouse edge. Rows wait here until `flush`. Raises Transient and Terminal."""
 
@@ -53,6 +66,7 @@ class ThemeTables:
         self._themes = themes
         self._rows: dict[StoreName, list[pl.DataFrame]] = {}
         self._held: dict[StoreName, list[dict[str, object]]] = {}
+        self._cleared: list[Cleared] = []
         self._marks: dict[Place, Mark] = {}
         self._count = 0
         self._ready = False
@@ -84,6 +98,10 @@ class ThemeTables:
         self._held.setdefault(store, []).append(row)
         self._count += 1
 
+    def add_cleared(self, truncate: Cleared) -> None:
+        """What a truncate voids: found by the server itself, after the rows that wait have landed."""
+        self._cleared.append(truncate)
+
     def passed(self, topic: str, partition: int, mark: Mark) -> None:
         """What was added brings the partition to this mark."""
         self._marks[topic, partition] = mark
@@ -91,18 +109,20 @@ class ThemeTables:
     def flush(self) -> dict[Place, Mark]:
         """Land all that waits; returns the marks. Repeating after an error is safe: rows replace
         each other by version."""
-        if not (self._rows or self._held or self._marks):
+        if not (self._rows or self._held or self._cleared or self._marks):
             return {}
         self._open()
         for store, frames in self._rows.items():
             frame = pl.concat(frames, how="diagonal_relaxed")
             self._store.insert(_source(store), _with_version(frame))
+        for truncate in self._cleared:
+            self._clear(truncate)
         for store, held in self._held.items():
             self._flag(store, held)
         marks = dict(self._marks)
         if marks:
             self._write_marks(marks)
-        self._rows, self._held, self._marks, self._count = {}, {}, {}, 0
+        self._rows, self._held, self._cleared, self._marks, self._count = {}, {}, [], {}, 0
         return marks
 
     def forget(self, station: str, topic: str, partition: int) -> None:
@@ -183,6 +203,22 @@ class ThemeTables:
                     remedy="datarail rebuild themes",
                 )
         self._store.command(f"CREATE OR REPLACE VIEW theme.{quoted(store)} AS {view(store, theme)}")
+
+    def _clear(self, truncate: Cleared) -> None:
+        version = f"toUInt128('{int(truncate.version, 16)}')"
+        for store in self._themes:
+            self._store.command(
+                f"INSERT INTO {_source(store)} (station, resource, feed, source_key, theme_key, version, "
+                "is_deleted, commit, _partition) "
+                f"SELECT station, resource, feed, source_key, '', {version}, 1, "
+                f"fromUnixTimestamp64Micro(toInt64({truncate.commit}), 'UTC'), _partition "
+                f"FROM {_source(store)} AS s FINAL WHERE station = {{station:String}} "
+                "AND resource = {resource:String} AND _partition = {partition:UInt32} "
+                f"AND s.version < {version}",
+                station=truncate.station,
+                resource=truncate.resource,
+                partition=truncate.partition,
+            )
 
     def _flag(self, store: StoreName, held: list[dict[str, object]]) -> None:
         # The row is written again by the server itself, so that nobody need keep its values.
