@@ -99,17 +99,15 @@ class Streaming:
     def _read(self) -> bool:
         """Take what is at hand, up to a packing; whether there may be more."""
         read, feed, builder = self._cursor.read_message, self._capture.feed, self._builder
-        message = read()
-        if message is None:
-            return False
-        self._read_at = time.monotonic()
-        for _ in range(4096):
-            feed(message.payload)
-            if builder.rows >= MOST_ROWS or builder.bytes >= MOST_BYTES:
-                return True
+        for turn in range(4096):
             message = read()
             if message is None:
                 return False
+            if turn == 0:
+                self._read_at = time.monotonic()
+            feed(message.payload)
+            if builder.rows >= MOST_ROWS or builder.bytes >= MOST_BYTES:
+                break
         return True
 
     def _send(self, more: bool) -> float:
