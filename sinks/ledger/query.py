@@ -125,21 +125,29 @@ def passed_by_all(settings: Settings, sinks: Sequence[str] = LANDING) -> dict[tu
 
 def committed(settings: Settings, sinks: Sequence[str]) -> dict[str, Mapping[tuple[str, int], int]]:
     """The offsets each sink's group has committed. Raises Transient when Kafka is away."""
+    found = committed_by_group(settings, [group(sink) for sink in sinks])
+    return {sink: found[group(sink)] for sink in sinks}
+
+
+def committed_by_group(settings: Settings, groups: Sequence[str]) -> dict[str, Mapping[tuple[str, int], int]]:
+    """The offsets these groups have committed, by (topic, partition)."""
+    if not groups:
+        return {}
     try:
         admin = KafkaAdminClient(bootstrap_servers=settings.kafka, bootstrap_timeout_ms=10_000)
         try:
-            found = _patiently(lambda: admin.list_group_offsets({group(sink): None for sink in sinks}))
+            found = _patiently(lambda: admin.list_group_offsets(dict.fromkeys(groups)))
         finally:
             admin.close()
     except KafkaError as error:
         raise kafka_trouble(error) from error
     return {
-        sink: {
+        name: {
             (place.topic, place.partition): value.offset
-            for place, value in found.get(group(sink), {}).items()
+            for place, value in found.get(name, {}).items()
             if value.offset >= 0
         }
-        for sink in sinks
+        for name in groups
     }
 
 
