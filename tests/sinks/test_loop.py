@@ -1,0 +1,240 @@
+"""The loop that feeds every sink, on a real Kafka: places, repeats, gaps, troubles, latency."""
+
+from __future__ import annotations
+
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import pytest
+from kafka import KafkaProducer
+from prometheus_client import REGISTRY
+from trains import Maker, create_topic, new_station, person, send
+
+from datarail.errors import Terminal, Transient
+from datarail.position import Lane, Mark
+from datarail.settings import Settings
+from datarail.topics import train as train_topic
+from datarail.train import encode
+from sinks.feeds import Feed, open_train
+from sinks.ledger.query import committed_by_group
+from sinks.loop import Loop
+from sinks.passing import moved_on
+from sinks.port import Arrival
+
+PATIENCE = 30.0
+
+
+class Memory:
+    """A sink that keeps what it was given; `trouble` is raised by the next calls."""
+
+    def __init__(self, station: str) -> None:
+        self.name = f"memory-{uuid.uuid4().hex[:8]}"
+        self.feed = Feed(rf"^train\.{station.partition('.')[0]}[a-z]?\..+", open_train)
+        self.marks: dict[tuple[str, int], Mark] = {}
+        self.taken: list[tuple[int, int, int]] = []  # partition, lane, seq
+        self.at: list[float] = []
+        self.flushes = 0
+        self.trouble: list[Exception] = []
+
+    def resume(self, topic: str, partition: int) -> Mark:
+        return self.marks.get((topic, partition), Mark())
+
+    def write(self, arrivals: list[Arrival]) -> None:
+        if self.trouble:
+            raise self.trouble.pop(0)
+        for arrival in arrivals:
+            place = (arrival.topic, arrival.partition)
+            for car in arrival.train.cars:
+                lanes, seqs = car.column("_lane").to_pylist(), car.column("_seq").to_pylist()
+                self.taken += [(arrival.partition, *pair) for pair in zip(lanes, seqs, strict=True)]
+            self.marks[place] = moved_on(self.resume(*place), arrival.offset, arrival.train)
+        self.at.append(time.time())
+
+    def flush(self) -> dict[tuple[str, int], Mark]:
+        self.flushes += 1
+        return dict(self.marks)
+
+    def close(self) -> None:
+        pass
+
+
+class Running:
+    """A loop in a thread, and what it ended with."""
+
+    def __init__(self, sink: Memory, settings: Settings) -> None:
+        self.stop = threading.Event()
+        self.error: BaseException | None = None
+        self.loop = Loop(sink, settings, self.stop.is_set)
+        self.thread = threading.Thread(target=self._run, daemon=True)
+        self.thread.start()
+
+    def _run(self) -> None:
+        try:
+            self.loop.run()
+        except BaseException as error:
+            self.error = error
+
+    def end(self) -> None:
+        self.stop.set()
+        self.thread.join(PATIENCE)
+        assert not self.thread.is_alive()
+
+
+@contextmanager
+def running(sink: Memory, settings: Settings) -> Iterator[Running]:
+    line = Running(sink, settings)
+    try:
+        yield line
+    finally:
+        line.end()
+
+
+def until(condition: Callable[[], object]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline, "it did not come about"
+        time.sleep(0.02)
+
+
+@pytest.fixture
+def station(servers: Settings) -> str:
+    name = new_station()
+    create_topic(servers, train_topic(name))
+    return name
+
+
+def metric(name: str, **labels: str) -> float:
+    return REGISTRY.get_sample_value(name, labels) or 0.0
+
+
+def test_trains_come_in_order_once_and_offsets_are_shown(servers: Settings, station: str) -> None:
+    sink = Memory(station)
+    makers = [Maker(station, partition) for partition in (0, 1)]
+    send(servers, [maker.arrival([person(n), person(n + 1)]) for maker in makers for n in range(5)])
+    with running(sink, servers):
+        until(lambda: len(sink.taken) == 20)
+        for partition in (0, 1):
+            assert [seq for p, _, seq in sink.taken if p == partition] == list(range(1, 11))
+        group = f"sink-{sink.name}"
+        ends = {(train_topic(station), partition): 5 for partition in (0, 1)}
+        until(lambda: committed_by_group(servers, [group])[group] == ends)
+    labels = {"hop": sink.name, "station": station, "resource": "person"}
+    assert metric("datarail_rows_total", op="u", **labels) == 20
+    assert metric("datarail_freshness_seconds_count", **labels) == 20
+
+
+def test_it_goes_on_from_the_sinks_mark_and_not_from_the_groups_offset(
+    servers: Settings, station: str
+) -> None:
+    sink = Memory(station)
+    maker = Maker(station)
+    send(servers, [maker.arrival([person(n)]) for n in range(6)])
+    with running(sink, servers):
+        until(lambda: len(sink.taken) == 6)
+    # A store that lost its last second: the group's offset has passed what it no longer has.
+    sink.marks[train_topic(station), 0] = Mark(4, {Lane.STREAM: 4})
+    sink.taken.clear()
+    with running(sink, servers):
+        until(lambda: [seq for _, _, seq in sink.taken] == [5, 6])
+
+
+def test_a_zombies_second_train_is_dropped_and_a_gap_is_told(servers: Settings, station: str) -> None:
+    sink = Memory(station)
+    maker, zombie = Maker(station), Maker(station)
+    trains = [maker.arrival([person(n) for n in range(3)]), maker.arrival([person(3), person(4)])]
+    zombie.train([person(0)])
+    zombie.offset = 2
+    trains.append(zombie.arrival([person(n) for n in range(1, 7)]))  # seq 2 to 7: 2 to 5 repeat
+    late = Maker(station, seq={Lane.STREAM: 9}, offset=3)
+    trains.append(late.arrival([person(9)]))  # seq 10: 8 and 9 are missing
+    send(servers, trains)
+    with running(sink, servers):
+        until(lambda: len(sink.taken) == 8)
+    assert [seq for _, _, seq in sink.taken] == [1, 2, 3, 4, 5, 6, 7, 10]
+    assert metric("datarail_repeats_dropped_total", hop=sink.name, station=station) == 4
+    assert metric("datarail_gaps_total", hop=sink.name, station=station) == 1
+
+
+def test_a_store_away_is_waited_for_and_the_same_trains_come_again(servers: Settings, station: str) -> None:
+    sink = Memory(station)
+    sink.trouble = [Transient("away"), Transient("still away")]
+    send(servers, [Maker(station).arrival([person(1), person(2)])])
+    with running(sink, servers) as line:
+        until(lambda: len(sink.taken) == 2)
+        assert not sink.trouble and line.error is None
+    assert metric("datarail_errors_total", hop=sink.name, kind="transient") == 2
+
+
+def test_a_terminal_error_ends_the_loop(servers: Settings, station: str) -> None:
+    sink = Memory(station)
+    sink.trouble = [Terminal("falsified")]
+    send(servers, [Maker(station).arrival([person(1)])])
+    with running(sink, servers) as line:
+        until(lambda: not line.thread.is_alive())
+    assert isinstance(line.error, Terminal)
+
+
+def test_a_clean_train_that_cannot_be_opened_stops_it_and_is_named(servers: Settings, station: str) -> None:
+    sink = Memory(station)
+    maker = Maker(station)
+    send(servers, [maker.arrival([person(1)])])
+    arrival = maker.arrival([person(2)])
+    value, headers = encode(arrival.train.manifest, arrival.train.cars)
+    producer = KafkaProducer(bootstrap_servers=servers.kafka)
+    producer.send(train_topic(station), value[:-5] + b"wrong", partition=0, headers=headers).get(30)
+    producer.close()
+    with running(sink, servers) as line:
+        until(lambda: not line.thread.is_alive())
+    assert isinstance(line.error, Terminal)
+    assert f"{train_topic(station)}/0 offset 1" in str(line.error) and "checksum" in str(line.error)
+
+
+def test_a_store_that_is_ahead_of_kafka_stands_still_and_the_others_go_on(
+    servers: Settings, station: str
+) -> None:
+    sink = Memory(station)
+    sink.marks[train_topic(station), 0] = Mark(99, {Lane.STREAM: 500})
+    send(servers, [Maker(station).arrival([person(1)]), Maker(station, 1).arrival([person(2)])])
+    with running(sink, servers) as line:
+        until(lambda: sink.taken)
+        time.sleep(0.5)
+        assert [partition for partition, _, _ in sink.taken] == [1]
+        (reason,) = line.loop.stranded.values()
+        assert "has passed offset 99, but Kafka ends at 1" in reason
+
+
+def test_a_station_attached_later_is_taken_up_within_seconds(servers: Settings, station: str) -> None:
+    sink = Memory(station)
+    send(servers, [Maker(station).arrival([person(1)])])
+    with running(sink, servers):
+        until(lambda: sink.taken)
+        later = station.replace(".", "b.")
+        began = time.monotonic()
+        create_topic(servers, train_topic(later))
+        send(servers, [Maker(later).arrival([person(2)])])
+        until(lambda: len(sink.taken) == 2)
+        assert time.monotonic() - began < 10
+
+
+def test_a_train_is_handed_over_at_once(servers: Settings, station: str) -> None:
+    sink = Memory(station)
+    maker = Maker(station)
+    producer = KafkaProducer(bootstrap_servers=servers.kafka, linger_ms=0)
+    waits = []
+    with running(sink, servers):
+        send(servers, [maker.arrival([person(0)])])
+        until(lambda: sink.taken)
+        for number in range(1, 40):
+            arrival = maker.arrival([person(number)])
+            value, headers = encode(arrival.train.manifest, arrival.train.cars)
+            sent = time.time()
+            producer.send(arrival.topic, value, partition=0, headers=headers)
+            until(lambda number=number: len(sink.taken) > number)
+            waits.append(sink.at[-1] - sent)
+            time.sleep(0.01)
+    producer.close()
+    assert sorted(waits)[len(waits) // 2] < 0.05
+    assert sink.flushes < 20  # about one a second, not one a train
