@@ -88,8 +88,10 @@ class Verdict:
         """For people, one thing a line."""
         marks = {"good": "✓", "note": "·", "missing": "✗"}
         shown = [f"{self.source} · {self.version}"]
-        for point in self.points:
-            shown.append(f"{marks[point.level]} {point.text}" + (f" → {point.remedy}" if point.remedy else ""))
+        shown += [
+            f"{marks[point.level]} {point.text}" + (f" → {point.remedy}" if point.remedy else "")
+            for point in self.points
+        ]
         for table in self.tables:
             key = ", ".join(table.key) or "no key: inserts only"
             title = f" {table.title}" if table.title else ""

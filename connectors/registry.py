@@ -18,4 +18,6 @@ def kind_of(url: str) -> Kind:
         if scheme in kind.schemes:
             return kind
     known = ", ".join(f"{scheme}://" for kind in KINDS.values() for scheme in kind.schemes)
-    raise Terminal(f"no connector reads {scheme or 'such'} addresses", part="attach", remedy=f"known are: {known}")
+    raise Terminal(
+        f"no connector reads {scheme or 'such'} addresses", part="attach", remedy=f"known are: {known}"
+    )

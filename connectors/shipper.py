@@ -93,17 +93,15 @@ class Shipper:
         if len(value) > LARGEST - 65536:
             cars = train.manifest.cars
             raise Terminal(
-                f"a train of {sum(car.rows for car in cars)} rows has {len(value)} bytes, more than Kafka takes "
-                f"({', '.join(car.resource for car in cars)})",
+                f"a train of {sum(car.rows for car in cars)} rows has {len(value)} bytes, "
+                f"more than Kafka takes ({', '.join(car.resource for car in cars)})",
                 part=self.station,
-                remedy="raise message.max.bytes of the brokers, or leave the large item out of the publication",
+                remedy="raise message.max.bytes of the brokers, or leave the item out of the publication",
             )
         self.sent += 1
         sent = _Sent(self.sent, train.partition, len(value), train.manifest)
         try:
-            future = self._producer.send(
-                self._topic, value=value, partition=train.partition, headers=headers
-            )
+            future = self._producer.send(self._topic, value=value, partition=train.partition, headers=headers)
         except MessageSizeTooLargeError as error:
             raise Terminal(f"Kafka takes no record of {len(value)} bytes", part=self.station) from error
         except KafkaError as error:

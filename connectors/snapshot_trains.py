@@ -23,7 +23,13 @@ class SnapshotPacker:
     """Makes trains of one resource's rows; index numbers them within the station and floor."""
 
     def __init__(
-        self, station: str, resource: str, key: Sequence[str], floor: Identity, reached: list[Reached], index: int
+        self,
+        station: str,
+        resource: str,
+        key: Sequence[str],
+        floor: Identity,
+        reached: list[Reached],
+        index: int,
     ) -> None:
         self.station = station
         self.resource = resource
@@ -50,7 +56,9 @@ class SnapshotPacker:
                 trains.append(self._train(partition, READ, items, index[rows], values, read_at, now))
         return trains
 
-    def truncate(self, partitions: Sequence[int], items: Sequence[str], read_at: int, now: int) -> list[Packed]:
+    def truncate(
+        self, partitions: Sequence[int], items: Sequence[str], read_at: int, now: int
+    ) -> list[Packed]:
         """A truncate ahead of a snapshot read again: rows gone meanwhile must not stay."""
         index = np.array([SNAPSHOT_INDEX + self.index], np.uint64)
         self.index += 1
@@ -120,13 +128,16 @@ def key_bytes(block: pa.RecordBatch, key: Sequence[str]) -> list[bytes]:
     if len(key) == 1:
         column = block.column(WRITTEN + key[0])
     else:
-        frame = pl.from_arrow(block.select([WRITTEN + item for item in key]))
+        frame = pl.DataFrame(block.select([WRITTEN + item for item in key]))
         column = frame.select(key_column(key))["_key"].to_arrow().cast(pa.utf8())
-    return column.fill_null("").cast(pa.binary()).to_pylist()
+    found: list[bytes] = column.fill_null("").cast(pa.binary()).to_pylist()
+    return found
 
 
 def row_texts(block: pa.RecordBatch, key: Sequence[str]) -> list[str]:
     """What tells a row from others: its key; without one, all it says."""
-    names = [WRITTEN + item for item in key] if key else [n for n in block.schema.names if n.startswith(WRITTEN)]
+    names = (
+        [WRITTEN + item for item in key] if key else [n for n in block.schema.names if n.startswith(WRITTEN)]
+    )
     columns = [block.column(name).to_pylist() for name in names]
     return [repr(row) for row in zip(*columns, strict=True)]

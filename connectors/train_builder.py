@@ -11,6 +11,7 @@ from __future__ import annotations
 from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
@@ -26,6 +27,7 @@ CREATE, UPDATE, DELETE, READ, TRUNCATE = 99, 117, 100, 114, 116  # c u d r t
 
 Mask = npt.NDArray[np.bool_]
 U64 = npt.NDArray[np.uint64]
+N = TypeVar("N", bound=np.generic)
 
 
 @dataclass(slots=True)
@@ -253,7 +255,7 @@ def count_ops(ops: npt.NDArray[np.uint8], partition: int) -> dict[str, int]:
 _UTC = pa.timestamp("us", "UTC")
 
 
-def _spread(values: list[int], lengths: npt.NDArray[np.int64], kind: type) -> npt.NDArray[np.generic]:
+def _spread(values: list[int], lengths: npt.NDArray[np.int64], kind: type[N]) -> npt.NDArray[N]:
     return np.repeat(np.array(values, kind), lengths)
 
 

@@ -69,7 +69,11 @@ def _resource(resource: DraftResource) -> list[str]:
     if resource.feeds:
         lines.append("    feeds:")
         for feed in resource.feeds:
-            lines += [f"      - store: {feed['store']}", f"        key: {scalar(feed['key'])}", "        fields:"]
+            lines += [
+                f"      - store: {feed['store']}",
+                f"        key: {scalar(feed['key'])}",
+                "        fields:",
+            ]
             lines += [f"          {name}: {scalar(item)}" for name, item in feed["fields"].items()]
     return [*lines, ""]
 

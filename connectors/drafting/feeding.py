@@ -73,7 +73,9 @@ def cross_checks(items: Sequence[Suggestion]) -> None:
     others = {item.role.name: item.name for item in items if item.role is not None}
     if len(ids) != 1:
         return
-    beside = {word: others[role] for word, role in (("sex", "sex"), ("birth", "birth_date")) if role in others}
+    beside = {
+        word: others[role] for word, role in (("sex", "sex"), ("birth", "birth_date")) if role in others
+    }
     for number, check in enumerate(ids[0].checks):
         name = check if isinstance(check, str) else check["check"]
         if name == "citizen_id" and beside:

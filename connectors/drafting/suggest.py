@@ -112,9 +112,7 @@ def _checks(made: Suggestion, column: Sampled) -> None:
         made.checks.append("division")
     elif name in ("mobile", "phone") and values.share(text, values.is_mobile) >= 0.5:
         made.checks.append("mobile")
-    elif name in ("birth_date", "established"):
-        made.checks.append({"check": "not_after", "severity": "soft"})
-    elif made.entry.get("type") in ("date", "timestamp") and name == "updated":
+    elif name in ("birth_date", "established", "updated") and made.entry.get("type") in ("date", "timestamp"):
         made.checks.append({"check": "not_after", "severity": "soft"})
 
 

@@ -86,7 +86,9 @@ def _key(key: list[str]) -> str:
     if len(key) == 1:
         return f"concat({quoted(key[0])})"
     # to_json escapes text as orjson does; the order is the contract's.
-    return "'[' || " + " || ',' || ".join(f"to_json(concat({quoted(item)}))::text" for item in key) + " || ']'"
+    return (
+        "'[' || " + " || ',' || ".join(f"to_json(concat({quoted(item)}))::text" for item in key) + " || ']'"
+    )
 
 
 def _parse(block: io.BytesIO) -> pa.Table:

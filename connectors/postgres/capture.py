@@ -138,9 +138,7 @@ class Capture:
                 if unchanged >> number & 1:
                     new[number] = old[number]
             unchanged = 0
-        moved = any(
-            old[number] != new[number] and not unchanged >> number & 1 for number in rows.key
-        )
+        moved = any(old[number] != new[number] and not unchanged >> number & 1 for number in rows.key)
         if moved:
             self._append_old(oid, rows, old)
         base = len(rows.flat)
@@ -206,7 +204,9 @@ class Capture:
             return
         for name in table.columns:
             if name not in wanted.items:
-                self.notice(wanted.resource, f"the column {name} is not in the contract: it is carried as written")
+                self.notice(
+                    wanted.resource, f"the column {name} is not in the contract: it is carried as written"
+                )
         for name in wanted.items:
             if name not in table.columns:
                 self.notice(

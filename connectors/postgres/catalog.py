@@ -118,8 +118,8 @@ def check_key(resource: str, key: list[str], table: Table) -> None:
     if key and table.replident != "f" and set(key) != set(table.identity):
         said = ", ".join(table.identity) or "none"
         raise Terminal(
-            f"the contract's key of {resource} is {', '.join(key)}, but the table's replica identity is {said}: "
-            "its updates and deletes could not be told apart",
+            f"the contract's key of {resource} is {', '.join(key)}, but the table's "
+            f"replica identity is {said}: its updates and deletes could not be told apart",
             part=resource,
-            remedy="use the table's primary key as `key`, or an empty key for a table without one (inserts only)",
+            remedy="use the table's primary key as `key`, or an empty key for a table without one: inserts",
         )

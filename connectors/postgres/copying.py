@@ -36,9 +36,7 @@ def key_sql(table: Table, key: Sequence[str]) -> str:
 
 def bound_sql(table: Table, key: Sequence[str], bound: Key, literal: Callable[[Any], str]) -> str:
     """A key's value as a row expression of the key's types."""
-    parts = [
-        f"{literal(value)}::{table.column(item).type}" for item, value in zip(key, bound, strict=True)
-    ]
+    parts = [f"{literal(value)}::{table.column(item).type}" for item, value in zip(key, bound, strict=True)]
     return "(" + ", ".join(parts) + ")"
 
 

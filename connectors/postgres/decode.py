@@ -94,7 +94,9 @@ def relation(data: bytes) -> Relation:
         types.append(_U32(data, at)[0])
         at += 8
     # An empty name is pg_catalog in the protocol.
-    return Relation(oid, schema or "pg_catalog", name, replident, tuple(columns), tuple(types), tuple(identity))
+    return Relation(
+        oid, schema or "pg_catalog", name, replident, tuple(columns), tuple(types), tuple(identity)
+    )
 
 
 def truncated(data: bytes) -> list[int]:

@@ -37,7 +37,9 @@ def draft(
             _resource(connection, table, names[table.sql]) for table, readable, _ in found if readable
         ]
         notes = [
-            f"{table.schema}.{table.name} may not be read and is left out" for table, readable, _ in found if not readable
+            f"{table.schema}.{table.name} may not be read and is left out"
+            for table, readable, _ in found
+            if not readable
         ]
     except psycopg2.Error as error:
         raise explain(error, url) from error
@@ -73,14 +75,18 @@ def _resource(connection: Connection, table: Table, name: str) -> DraftResource:
         present = [row[place] for row in samples if row[place] is not None]
         distinct = len(set(present)) / len(present) if present else 0.0
         columns.append(
-            Sampled(column.name, column.type, column.comment, column.not_null, [str(v) for v in present], distinct)
+            Sampled(
+                column.name, column.type, column.comment, column.not_null, [str(v) for v in present], distinct
+            )
         )
     items = [suggest(column) for column in columns]
     cross_checks(items)
     key = usable_key(table)
     notes = [f"about {table.rows} rows"] if table.rows else []
     if not key:
-        notes.append("This table has no primary key: only its inserts are carried, each row a thing of its own.")
+        notes.append(
+            "This table has no primary key: only its inserts are carried, each row a thing of its own."
+        )
     return DraftResource(
         name,
         table.name if table.schema == "public" and "." not in table.name else f"{table.schema}.{table.name}",

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import psycopg2
 import psycopg2.extras
@@ -30,7 +31,11 @@ class Standing:
 
 
 def settle(
-    contract: Contract, state: State, names: Names, connection: Connection, replication: Callable[[], Connection]
+    contract: Contract,
+    state: State,
+    names: Names,
+    connection: Connection,
+    replication: Callable[[], Connection],
 ) -> Standing:
     """Find or make the slot, and the epoch that goes with it.
 
@@ -75,7 +80,12 @@ def _next(contract: Contract, known: Record | None, log_now: Record) -> tuple[in
     if known is None:
         return 1, False
     changed = [name for name, value in log_now.items() if known[name] != value and known[name] is not None]
-    log.warning("%s: another log than before (%s): epoch %d", contract.station, ", ".join(changed) or "slot", known["epoch"] + 1)
+    log.warning(
+        "%s: another log than before (%s): epoch %d",
+        contract.station,
+        ", ".join(changed) or "slot",
+        known["epoch"] + 1,
+    )
     return known["epoch"] + 1, True
 
 
@@ -101,7 +111,8 @@ def _create(contract: Contract, names: Names, replication: Connection) -> int:
             remedy=f"let the DBA run: {slot_sql(names)}",
         )
     log.info("making slot %s; it waits for transactions that run now", names.slot)
-    with replication.cursor() as cursor:
+    cursor: Any = replication.cursor()
+    with cursor:
         cursor.create_replication_slot(
             names.slot, slot_type=psycopg2.extras.REPLICATION_LOGICAL, output_plugin="pgoutput"
         )

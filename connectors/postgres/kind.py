@@ -16,8 +16,8 @@ from datarail.settings import Settings
 
 
 class Postgres:
-    name = "postgres"
-    schemes = ("postgresql", "postgres")
+    name: str = "postgres"
+    schemes: tuple[str, ...] = ("postgresql", "postgres")
 
     def run(self, settings: Settings, contract: Contract, stop: threading.Event) -> None:
         station.run(settings, contract, stop)
@@ -51,4 +51,6 @@ class Postgres:
 
     def read_rows(self, settings: Settings, contract: Contract, resource: str) -> SourceRows:
         url = expand(contract.source.url)
-        return audit.read_rows(contract, resource, url, read_secret(contract.source.password, settings.folder))
+        return audit.read_rows(
+            contract, resource, url, read_secret(contract.source.password, settings.folder)
+        )

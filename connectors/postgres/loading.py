@@ -137,7 +137,10 @@ class Loading:
             self._pace(fresh.num_rows)
         self._shipper.drain(self._check)
         self._state.put_all(
-            {name: {**begun, "done": True}, "reached": {**reached_record(self._reached), "index": packer.index}}
+            {
+                name: {**begun, "done": True},
+                "reached": {**reached_record(self._reached), "index": packer.index},
+            }
         )
         return count
 
@@ -186,9 +189,7 @@ class Loading:
         return before
 
     @staticmethod
-    def _note_sent(
-        before: Before, resource: str, key: list[str], partition: int, message: object
-    ) -> None:
+    def _note_sent(before: Before, resource: str, key: list[str], partition: int, message: object) -> None:
         train = decode(message.value, message.headers)  # type: ignore[attr-defined]
         for entry, car in zip(train.manifest.cars, train.cars, strict=True):
             if entry.resource != resource or entry.lane != Lane.SNAPSHOT:

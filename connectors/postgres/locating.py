@@ -36,12 +36,11 @@ def _query(table: Table, order: Sequence[str]) -> str:
     arrays = ", ".join(f"%s::{kind}[]" for kind in types)
     if len(order) == 1:
         # width_bucket searches by halves, and counts a bound that equals the key: take that back.
-        count = (
+        return (
             "SELECT width_bucket(k.a, b.a) - coalesce((b.a[width_bucket(k.a, b.a)] = k.a)::int, 0) "
             f"FROM (SELECT %s::{types[0]}[] AS a) b, "
             f"(SELECT a{collations[0]} AS a, n FROM unnest({arrays}) WITH ORDINALITY u(a, n)) k ORDER BY k.n"
         )
-        return count
     names = [f"c{number}" for number in range(len(order))]
     left = ", ".join(f"k.{name}{collation}" for name, collation in zip(names, collations, strict=True))
     right = ", ".join(f"b.{name}" for name in names)

@@ -111,5 +111,3 @@ class Overlap:
 def _keys(columns: list[pa.Array], rows: list[int]) -> list[Key]:
     taken = [column.take(pa.array(rows)).to_pylist() for column in columns]
     return list(zip(*taken, strict=True))
-
-

@@ -58,7 +58,9 @@ def probe(url: str, password: str | None) -> Verdict:
 def _version(connection: Connection, verdict: Verdict) -> None:
     if connection.server_version < 100000:
         verdict.points.append(
-            Point("missing", "this version has no pgoutput (10 and later have)", "poll its tables or take files")
+            Point(
+                "missing", "this version has no pgoutput (10 and later have)", "poll its tables or take files"
+            )
         )
     elif connection.server_version < 140000:
         verdict.points.append(Point("note", "an old version: it works; 14 and later decode faster"))
@@ -142,22 +144,25 @@ def _tables(connection: Connection, verdict: Verdict, user: str) -> None:
                 "note" if readable else "missing",
                 f"{len(hidden)} tables may not be read: {', '.join(table.sql for table in hidden[:5])}",
                 "they are left out unless the DBA grants them",
-                () if readable else tuple(f"GRANT SELECT ON {table.sql} TO {quoted(user)};" for table in hidden),
+                ()
+                if readable
+                else tuple(f"GRANT SELECT ON {table.sql} TO {quoted(user)};" for table in hidden),
             )
         )
     if not found:
         verdict.points.append(Point("missing", "the database has no tables that this user can see"))
-    keyed, bare = [], []
-    for table, owner in readable:
-        (keyed if usable_key(table) else bare).append((table, owner))
+    bare = [table for table, _ in readable if not usable_key(table)]
+    for table, _ in readable:
         verdict.tables.append(
-            TableEstimate(f"{table.schema}.{table.name}", table.comment, usable_key(table), table.rows, table.bytes)
+            TableEstimate(
+                f"{table.schema}.{table.name}", table.comment, usable_key(table), table.rows, table.bytes
+            )
         )
     if bare:
         verdict.points.append(
             Point(
                 "note",
-                f"{len(bare)} tables have no primary key: {', '.join(table.sql for table, _ in bare[:5])}",
+                f"{len(bare)} tables have no primary key: {', '.join(table.sql for table in bare[:5])}",
                 "only their inserts are carried; a primary key would carry everything",
             )
         )
@@ -187,7 +192,9 @@ def _publications(
 
 
 def _owner(connection: Connection, table: Table) -> str:
-    owner: str = _one(connection, "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = %s::regclass", table.sql)[0]
+    owner: str = _one(
+        connection, "SELECT pg_get_userbyid(relowner) FROM pg_class WHERE oid = %s::regclass", table.sql
+    )[0]
     return owner
 
 
@@ -195,7 +202,10 @@ def _encoding(connection: Connection, verdict: Verdict) -> None:
     encoding = _one(connection, "SHOW server_encoding")[0]
     if encoding == "SQL_ASCII":
         verdict.points.append(
-            Point("note", "the database checks no encoding (SQL_ASCII): bytes that are not UTF-8 are shown as \\x..")
+            Point(
+                "note",
+                "the database checks no encoding (SQL_ASCII): bytes that are not UTF-8 are shown as \\x..",
+            )
         )
 
 

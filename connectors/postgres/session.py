@@ -26,7 +26,7 @@ Connection = psycopg2.extensions.connection
 def connect(url: str, password: str | None, *, name: str, autocommit: bool = True) -> Connection:
     """An ordinary session. Raises Transient when the server is away, Terminal when it refuses us."""
     try:
-        connection = psycopg2.connect(**_parameters(url, password, name))
+        connection: Connection = psycopg2.connect(**_parameters(url, password, name))
     except psycopg2.Error as error:
         raise explain(error, url) from error
     connection.set_session(autocommit=autocommit)
@@ -36,10 +36,11 @@ def connect(url: str, password: str | None, *, name: str, autocommit: bool = Tru
 def connect_replication(url: str, password: str | None, *, name: str) -> Connection:
     """A walsender session for logical replication; raises as `connect` does."""
     try:
-        return psycopg2.connect(
+        connection: Connection = psycopg2.connect(
             **_parameters(url, password, name),
             connection_factory=psycopg2.extras.LogicalReplicationConnection,
         )
+        return connection
     except psycopg2.Error as error:
         raise explain(error, url) from error
 

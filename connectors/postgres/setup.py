@@ -96,7 +96,9 @@ def publication_sql(connection: Connection, names: Names, tables: dict[str, tupl
     return statements
 
 
-def publish(connection: Connection, names: Names, managed: bool, tables: dict[str, tuple[Table, bool]]) -> bool:
+def publish(
+    connection: Connection, names: Names, managed: bool, tables: dict[str, tuple[Table, bool]]
+) -> bool:
     """Make the publications as needed; true when something changed.
 
     Raises Terminal with the SQL the DBA must run when we may not, or must not (managed: false).
@@ -125,11 +127,7 @@ def publish(connection: Connection, names: Names, managed: bool, tables: dict[st
 
 
 def existing_publications(connection: Connection, names: Names) -> list[str]:
-    found = []
-    for name in (names.keyed, names.inserts):
-        if _published(connection, name) is not None:
-            found.append(name)
-    return found
+    return [name for name in (names.keyed, names.inserts) if _published(connection, name) is not None]
 
 
 def settled(connection: Connection, wait: Callable[[], None]) -> None:
@@ -149,7 +147,9 @@ def drop(connection: Connection, names: Names) -> list[str]:
     """Drop slot and publications; what is not there is no error. Returns what was dropped."""
     dropped = []
     with connection.cursor() as cursor:
-        cursor.execute("SELECT active, active_pid FROM pg_replication_slots WHERE slot_name = %s", (names.slot,))
+        cursor.execute(
+            "SELECT active, active_pid FROM pg_replication_slots WHERE slot_name = %s", (names.slot,)
+        )
         found = cursor.fetchone()
         if found is not None:
             if found[0]:
@@ -174,8 +174,8 @@ def _published(connection: Connection, name: str) -> set[str] | None:
         # Names of partitions stand here too; a partitioned table published by its root stands as itself.
         cursor.execute(
             "SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = %s UNION "
-            "SELECT n.nspname, c.relname FROM pg_publication_rel r JOIN pg_publication p ON p.oid = r.prpubid "
-            "JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "SELECT n.nspname, c.relname FROM pg_publication_rel r "
+            "JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE p.pubname = %s",
             (name, name),
         )

@@ -74,7 +74,8 @@ class ChunkReader:
         thread.start()
         try:
             while (item := self._next()) is not None:
-                yield ChunkRead(*item, blocks=self._blocks())
+                number, low, high, snapshot, lsn = item
+                yield ChunkRead(number, low, high, snapshot, lsn, self._blocks())
         finally:
             self._stop.set()
             thread.join(timeout=30)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from functools import partial
 
@@ -134,9 +135,7 @@ class Run:
         log.error("%s: %s", resource, error)
 
     def _settle(self, connection: Connection, tables: dict[str, Table]) -> Standing:
-        keyed = {
-            name: (table, bool(self.contract.resources[name].key)) for name, table in tables.items()
-        }
+        keyed = {name: (table, bool(self.contract.resources[name].key)) for name, table in tables.items()}
         fresh = setup.find_slot(connection, self.names.slot) is None
         changed = setup.publish(connection, self.names, self.contract.source.managed, keyed)
         if changed and not fresh:
@@ -191,7 +190,9 @@ class Run:
                 self._break(name, error)
 
     def _forget_chunks(self, resource: str) -> None:
-        self.state.put_all({f"chunk/{resource}/{rest}": None for rest, _ in self.state.find(f"chunk/{resource}/")})
+        self.state.put_all(
+            {f"chunk/{resource}/{rest}": None for rest, _ in self.state.find(f"chunk/{resource}/")}
+        )
 
     def _stream(
         self,
@@ -203,13 +204,15 @@ class Run:
     ) -> None:
         chunks: dict[str, list[Chunk]] = {name: chunks_of(self.state, name) for name in tables}
 
-        def place(resource: str, bounds: list[Key], keys: list[Key]) -> list[int]:
+        def place(resource: str, bounds: Sequence[Key], keys: Sequence[Key]) -> list[int]:
             return locate(connection, tables[resource], self.contract.resources[resource].key, bounds, keys)
 
         overlap = Overlap(chunks, place)
         builder = TrainBuilder(self.station, standing.epoch, reached, overlap.keep if overlap.until else None)
         wanted = {
-            (resource.schema_name, resource.table_name): Wanted(name, tuple(resource.key), tuple(resource.items))
+            (resource.schema_name, resource.table_name): Wanted(
+                name, tuple(resource.key), tuple(resource.items)
+            )
             for name, resource in self.contract.resources.items()
         }
         capture = Capture(builder, wanted, standing.xid, self._notice)

@@ -154,7 +154,10 @@ class Streaming:
             # Nothing under way: the log up to here holds nothing of ours, the source may let it go.
             self._acknowledged = max(self._acknowledged, self._cursor.wal_end)
         self._cursor.send_feedback(
-            write_lsn=self._acknowledged, flush_lsn=self._acknowledged, apply_lsn=self._acknowledged, force=True
+            write_lsn=self._acknowledged,
+            flush_lsn=self._acknowledged,
+            apply_lsn=self._acknowledged,
+            force=True,
         )
 
     def _tick(self) -> None:

@@ -66,7 +66,11 @@ class Station:
         entry["snapshot"] = {"chunk_rows": 500}
         self.file = folder / "stations" / f"{name}.yaml"
         self.resources: dict[str, object] = {
-            "ledger": {"table": "ledger", "key": "id", "items": {"id": {"type": "integer"}, "n": {}, "note": {}}}
+            "ledger": {
+                "table": "ledger",
+                "key": "id",
+                "items": {"id": {"type": "integer"}, "n": {}, "note": {}},
+            }
         }
         self.document = {
             "department": {"code": department},
@@ -124,7 +128,9 @@ class Writer(threading.Thread):
                     self._new += 1
                     statements.append(f"INSERT INTO ledger VALUES ({self._new}, 0, 'new')")
                 else:
-                    statements.append(f"DELETE FROM ledger WHERE id = {self._new - self._random.randrange(1, 9)}")
+                    statements.append(
+                        f"DELETE FROM ledger WHERE id = {self._new - self._random.randrange(1, 9)}"
+                    )
             self._transaction(statements)
             time.sleep(0.002)
 
@@ -290,6 +296,8 @@ class ConnectorContract:
         station.write()
         station.connector.start()
         eventually(lambda: station.caught_up("other", ["a", "b"]), "the new table is captured")
-        station.source.transaction(["INSERT INTO other VALUES (3, 'z')", "UPDATE ledger SET n = 2 WHERE id = 1"])
+        station.source.transaction(
+            ["INSERT INTO other VALUES (3, 'z')", "UPDATE ledger SET n = 2 WHERE id = 1"]
+        )
         eventually(lambda: station.caught_up("other", ["a", "b"]), "the new table's stream is captured")
         check_counting([row for row in station.settle() if row.resource == "ledger"])

@@ -52,12 +52,14 @@ class Database:
             )
             key = [row[0] for row in cursor.fetchall()]
             cursor.execute(
-                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 AND NOT attisdropped "
-                "ORDER BY attnum",
+                "SELECT attname FROM pg_attribute WHERE attrelid = %s::regclass AND attnum > 0 "
+                "AND NOT attisdropped ORDER BY attnum",
                 (f'"{table}"',),
             )
             names = [row[0] for row in cursor.fetchall()]
-            written = ", ".join(f'CASE WHEN "{name}" IS NULL THEN NULL ELSE concat("{name}") END' for name in names)
+            written = ", ".join(
+                f'CASE WHEN "{name}" IS NULL THEN NULL ELSE concat("{name}") END' for name in names
+            )
             cursor.execute(f'SELECT {written} FROM "{table}"')
             found = [dict(zip(names, row, strict=True)) for row in cursor.fetchall()]
         return {tuple(row[item] for item in key): row for row in found}

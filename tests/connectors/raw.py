@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from collections import defaultdict
 from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
 
@@ -23,7 +25,7 @@ class Row:
     seq: int
     identity: Identity
     xid: int
-    commit: int
+    commit: datetime
     unchanged: bytes | None
     values: dict[str, str | None]
 
@@ -43,8 +45,8 @@ def read_trains(settings: Settings, station: str) -> list[tuple[int, Train]]:
             consumer.seek_to_beginning(place)
             end = consumer.end_offsets([place])[place]
             while consumer.position(place) < end:
-                for message in consumer.poll(500).get(place, []):
-                    trains.append((partition, decode(message.value, message.headers)))
+                found = consumer.poll(500).get(place, [])
+                trains += [(partition, decode(message.value, message.headers)) for message in found]
     finally:
         consumer.close()
     return trains
@@ -61,29 +63,28 @@ def rows_of(trains: list[tuple[int, Train]], station: str) -> list[Row]:
     for partition, train in trains:
         assert train.manifest.station == station
         for lane, (first, last) in train.manifest.seq.items():
-            assert first == reached[partition, lane] + 1, f"partition {partition} {lane.name}: a gap or repeat"
+            assert first == reached[partition, lane] + 1, (
+                f"partition {partition} {lane.name}: a gap or repeat"
+            )
             reached[partition, lane] = last
         for entry, car in zip(train.manifest.cars, train.cars, strict=True):
-            for record in car.to_pylist():
-                rows.append(
-                    Row(
-                        partition,
-                        entry.resource,
-                        chr(record["_op"]),
-                        Lane(record["_lane"]),
-                        record["_seq"],
-                        Identity(record["_epoch"], record["_pos"], record["_idx"], record["_part"]),
-                        record["_xid"],
-                        record["_commit"],
-                        record["_unchanged"],
-                        {
-                            name.removeprefix(WRITTEN): value
-                            for name, value in record.items()
-                            if name.startswith(WRITTEN)
-                        },
-                    )
-                )
+            rows += [_row(partition, entry.resource, record) for record in car.to_pylist()]
     return rows
+
+
+def _row(partition: int, resource: str, record: dict[str, Any]) -> Row:
+    return Row(
+        partition,
+        resource,
+        chr(record["_op"]),
+        Lane(record["_lane"]),
+        record["_seq"],
+        Identity(record["_epoch"], record["_pos"], record["_idx"], record["_part"]),
+        record["_xid"],
+        record["_commit"],
+        record["_unchanged"],
+        {name.removeprefix(WRITTEN): value for name, value in record.items() if name.startswith(WRITTEN)},
+    )
 
 
 def check_identities(rows: list[Row]) -> None:
@@ -107,7 +108,9 @@ def check_partitions(rows: list[Row], resource: str, key: list[str], partitions:
             assert row.partition == partition_of(resource, text, partitions)
 
 
-def fold(rows: list[Row], resource: str, key: list[str]) -> dict[tuple[str | None, ...], dict[str, str | None]]:
+def fold(
+    rows: list[Row], resource: str, key: list[str]
+) -> dict[tuple[str | None, ...], dict[str, str | None]]:
     """The table as the changes leave it, each key by its newest identity."""
     table: dict[tuple[str | None, ...], dict[str, str | None]] = {}
     for row in sorted((r for r in rows if r.resource == resource), key=lambda r: r.identity):
