@@ -1,4 +1,4 @@
-"""`python -m examples.city schema|seed|load`: the sample departments, by hand or supervised."""
+"""`python -m examples.city prepare|schema|seed|load`: the sample departments, by hand or supervised."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ import psycopg2
 
 from datarail.errors import RailError
 from datarail.settings import Settings
+from deploy.embedded.postgres_setup import dsn
 from examples.city import setup
 from examples.city.draw import DEFAULT_SEED
 from examples.city.generate import seed
@@ -28,6 +29,11 @@ def main() -> int:
     asked = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
+        if asked.command == "prepare":
+            settings = Settings.load()
+            rows = int(os.environ.get("DATARAIL_CITY_ROWS", setup.ROWS))
+            setup.prepare(settings, dsn(settings, "postgres"), rows=rows, seed=asked.seed, progress=print)
+            return 0
         base = asked.url or os.environ.get("CITY_URL") or setup.application_url(Settings.load())
         if asked.command == "schema":
             for department in setup.create_tables(addresses(base)):
@@ -48,7 +54,7 @@ def main() -> int:
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m examples.city", description=__doc__)
-    parser.add_argument("command", choices=["schema", "seed", "load"])
+    parser.add_argument("command", choices=["prepare", "schema", "seed", "load"])
     parser.add_argument("--url", help="any address of the server; else $CITY_URL, else the embedded server")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
     parser.add_argument("--rows", type=int, default=setup.ROWS, help="seed: rows in total")

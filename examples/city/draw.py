@@ -49,6 +49,10 @@ class Draw:
         return pl.Series(list(weights), dtype=pl.String).gather(np.minimum(place, len(weights) - 1))
 
 
+#: Parts of keys that are drawn are the same for every seed: a load need not know the city's seed.
+KEYS = Draw(0)
+
+
 def text(matrix: npt.NDArray[np.uint8]) -> pl.Series:
     """Rows of ASCII codes as texts of equal length, without a Python object each."""
     rows, width = matrix.shape

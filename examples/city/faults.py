@@ -74,8 +74,12 @@ def where(mask: npt.NDArray[np.bool_], then: pl.Series | str | None, otherwise: 
 def citizen_ids(citizens: Citizens, faults: Faults) -> pl.Series:
     """The ids of these people, as a register with these faults spells them."""
     body = citizens.body()
-    body[np.ix_(faults.has("impossible_birth"), range(10, 14))] = np.frombuffer(b"0230", dtype=np.uint8)
-    body[np.ix_(faults.has("future_birth"), range(6, 10))] = np.frombuffer(b"2098", dtype=np.uint8)
+    body[np.flatnonzero(faults.has("impossible_birth"))[:, None], np.arange(10, 14)] = np.frombuffer(
+        b"0230", dtype=np.uint8
+    )
+    body[np.flatnonzero(faults.has("future_birth"))[:, None], np.arange(6, 10)] = np.frombuffer(
+        b"2098", dtype=np.uint8
+    )
     ids = text(with_check_digit(body))
     wrong = ids.str.slice(0, 17) + ids.str.slice(17).replace_strict(_NEXT_CHECK)
     ids = where(faults.has("wrong_check_digit"), wrong, ids)
@@ -92,9 +96,8 @@ def blanks_and_width(values: pl.Series, faults: Faults) -> pl.Series:
     """Blanks around, or full-width digits, where the row has that fault."""
     values = where(faults.has("blanks"), " " + values + "　", values)
     if (wide := faults.has("full_width_digits")).any():
-        values = values.scatter(
-            np.flatnonzero(wide), [str(value).translate(_FULL_WIDTH) for value in values.filter(pl.Series(wide))]
-        )
+        spelled = [str(value).translate(_FULL_WIDTH) for value in values.filter(pl.Series(wide))]
+        values = values.scatter(np.flatnonzero(wide), spelled)
     return values
 
 

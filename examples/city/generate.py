@@ -74,7 +74,9 @@ def _fill(cursor: Any, table: Table, draw: Draw, rows: int) -> dict[str, int]:
     faults: dict[str, int] = dict.fromkeys(table.kinds, 0)
     for data, counts, columns in made(table, draw, rows):
         names = ", ".join(map(sql_name, columns))
-        cursor.copy_expert(rf"COPY {table.name} ({names}) FROM STDIN (FORMAT csv, NULL '\N')", io.BytesIO(data))
+        cursor.copy_expert(
+            rf"COPY {table.name} ({names}) FROM STDIN (FORMAT csv, NULL '\N')", io.BytesIO(data)
+        )
         for kind, count in counts.items():
             faults[kind] += count
     return faults

@@ -19,7 +19,9 @@ def _grid(draw: Draw, index: Index) -> Made:
     frame = pl.DataFrame(
         {
             "wgbm": grid_code(index),
-            "wgmc": draw.pick("grid street", index, words.STREETS) + coded("第", index % np.uint64(40), 2) + "网格",
+            "wgmc": draw.pick("grid street", index, words.STREETS)
+            + coded("第", index % np.uint64(40), 2)
+            + "网格",
             "xzqh": code_text(division),
             "wgjb": draw.weigh("grid level", index, {"普通网格": 85.0, "专属网格": 15.0}),
             "wgz": names(draw, adult(draw, "grid worker", index)),
@@ -77,7 +79,9 @@ def _place(draw: Draw, index: Index) -> Made:
     frame = pl.DataFrame(
         {
             "dzbm": coded("DZ", index, 12),
-            "dzmc": draw.pick("place street", index, words.STREETS) + draw.pick("e", index, words.ESTATES) + kind,
+            "dzmc": draw.pick("place street", index, words.STREETS)
+            + draw.pick("e", index, words.ESTATES)
+            + kind,
             "dzlb": kind,
             "bzdz": addresses(draw, "place", index, division),
             "xzqh": code_text(division),
@@ -133,6 +137,9 @@ TABLES = (
         touch="gxsj = now()",
     ),
     Table(
-        *("visit", "public.jm_zf", 12, ("id",), _visit, {}), number="id - 1", revise=_visit_revised, fresh={"zfsj": "now"}
+        *("visit", "public.jm_zf", 12, ("id",), _visit, {}),
+        number="id - 1",
+        revise=_visit_revised,
+        fresh={"zfsj": "now"},
     ),
 )

@@ -81,7 +81,9 @@ def load(
     workers = []
     for department, tables in groups:
         part = sum(table.share for table in tables) / whole_share
-        plan = _Plan(tables, address(department.database), rate * part, int(ceiling * part), transaction_rows, seed)
+        plan = _Plan(
+            tables, address(department.database), rate * part, int(ceiling * part), transaction_rows, seed
+        )
         workers.append(_Worker(plan, stop))
     for worker in workers:
         worker.start()
@@ -156,7 +158,8 @@ class _Worker(threading.Thread):
                     began += due / rate - _DEBT_SECONDS
                 if self._plan.transaction_rows is None:
                     size = max(size, min(int(due) // 2, _LARGEST))  # slow commits: larger ones
-                self._commit(connection, cursor, self._transaction(tables, size))
+                if statements := self._transaction(tables, size):
+                    self._commit(connection, cursor, statements)
                 done += size
                 size = self._size()
 
@@ -176,6 +179,8 @@ class _Worker(threading.Thread):
             kind = max(self._owed, key=lambda name: self._owed[name])
             rows = min(size, max(1, int(self._owed[kind])), _BATCH)
             table = self._table(tables, kind, rows)
+            if table is None and kind == "insert":
+                break  # nothing but a full log
             if table is None:
                 self._owed[kind] -= rows
                 self._owed["insert"] += rows
@@ -187,14 +192,19 @@ class _Worker(threading.Thread):
 
     def _table(self, tables: list[Statements], kind: str, rows: int) -> Statements | None:
         """A table that can take the statement; the larger the likelier."""
-        fit = {
-            "insert": lambda table: table.table.key or table.count < self._plan.ceiling // 4,
-            "update": lambda table: table.table.revise and table.next - table.first >= 2 * rows,
-            "delete": lambda table: table.deletable >= rows,
-        }[kind]
-        able = [table for table in tables if fit(table)]
+        able = [table for table in tables if self._fits(table, kind, rows)]
+        if not able:
+            return None
         weights = np.cumsum([table.table.share for table in able])
-        return able[int(np.searchsorted(weights, self._random.random() * weights[-1], side="right"))] if able else None
+        return able[int(np.searchsorted(weights, self._random.random() * weights[-1], side="right"))]
+
+    def _fits(self, table: Statements, kind: str, rows: int) -> bool:
+        if kind == "insert":
+            # A log without a key can only grow: up to a point.
+            return bool(table.table.key) or table.count < self._plan.ceiling // 4
+        if kind == "update":
+            return table.table.revise is not None and table.next - table.first >= 2 * rows
+        return table.deletable >= rows
 
     def _commit(self, connection: Any, cursor: Any, statements: list[Statement]) -> None:
         if len(statements) > 1:

@@ -79,7 +79,9 @@ def _firm(draw: Draw, index: Index) -> Made:
             "regcapcur": draw.weigh("currency", index, {"人民币": 99.0, "美元": 1.0}),
             "estdate": days(opened),
             "opfrom": days(opened),
-            "opto": where(draw.share("open end", index) < 0.7, None, days(opened + np.timedelta64(7300, "D"))),
+            "opto": where(
+                draw.share("open end", index) < 0.7, None, days(opened + np.timedelta64(7300, "D"))
+            ),
             "industryco": _INDUSTRIES.gather(draw.below("trade", index, len(_TRADES))),
             "domdistrict": code_text(division),
             "dom": addresses(draw, "firm", index, division),
@@ -116,7 +118,7 @@ def _staff(draw: Draw, index: Index) -> Made:
     sex = np.where(faults.has("sex_mismatch"), 3 - citizens.sex, citizens.sex)
     frame = pl.DataFrame(
         {
-            "personid": uuids(draw, index),
+            "personid": uuids(index),
             "pripid": coded("33", index, 14),
             "name": where(faults.has("missing_required"), None, names(draw, person)),
             "cerno": citizens.ids(),
@@ -129,15 +131,15 @@ def _staff(draw: Draw, index: Index) -> Made:
     return Made(frame, faults)
 
 
-def uuids(draw: Draw, index: Index) -> pl.Series:
+def uuids(index: Index) -> pl.Series:
     """The number in the last twelve digits, so that it can be told from the key."""
     number = text(np.frombuffer(b"".join(b"%012d" % row for row in index.tolist()), np.uint8).reshape(-1, 12))
-    return f"33060000-{draw.seed % 10_000:04d}-4000-8000-" + number
+    return "33060000-0000-4000-8000-" + number
 
 
 def _staff_revised(draw: Draw, index: Index, version: int) -> pl.DataFrame:
     position = draw.pick(f"position {version}", index, words.OCCUPATIONS)
-    return pl.DataFrame({"personid": uuids(draw, index), "position": position})
+    return pl.DataFrame({"personid": uuids(index), "position": position})
 
 
 TABLES = (

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 
 from examples.city import words
-from examples.city.draw import Draw, Index
+from examples.city.draw import KEYS, Draw, Index
 from examples.city.faults import Fault, Faults, wrong_code
 from examples.city.market import CODE, codes, firm_names
 from examples.city.people import coded, days, stamps, times
@@ -64,7 +65,7 @@ def _licence(draw: Draw, index: Index) -> Made:
     years = np.where(faults.has("reversed_dates"), -1, 5) * 365
     frame = pl.DataFrame(
         {
-            "lictype": draw.weigh("licence kind", index, words.LICENCES),
+            "lictype": _licence_kind(index),
             "licno": _licence_number(index),
             "uniscid": wrong_code(codes(draw, firm), faults),
             "entname": firm_names(draw, firm),
@@ -77,6 +78,10 @@ def _licence(draw: Draw, index: Index) -> Made:
     return Made(frame, faults)
 
 
+def _licence_kind(index: Index) -> pl.Series:
+    return KEYS.weigh("licence kind", index, words.LICENCES)
+
+
 def _licence_number(index: Index) -> pl.Series:
     return coded("JY3306", index, 10)
 
@@ -84,7 +89,7 @@ def _licence_number(index: Index) -> pl.Series:
 def _licence_revised(draw: Draw, index: Index, version: int) -> pl.DataFrame:
     return pl.DataFrame(
         {
-            "lictype": draw.weigh("licence kind", index, words.LICENCES),
+            "lictype": _licence_kind(index),
             "licno": _licence_number(index),
             "licstate": draw.pick(f"licence {version}", index, ("有效", "注销", "吊销")),
         }
@@ -101,7 +106,7 @@ def _report(draw: Draw, index: Index) -> Made:
     frame = pl.DataFrame(
         {
             "pripid": coded("33", index, 14),
-            "ancheyear": draw.below("year", index, 3) + 2023,
+            "ancheyear": _year(index),
             "uniscid": wrong_code(codes(draw, index), faults),
             "assgro": assets,
             "vendinc": (assets * 0.7).round(2),
@@ -114,17 +119,29 @@ def _report(draw: Draw, index: Index) -> Made:
     return Made(frame, faults)
 
 
+def _year(index: Index) -> npt.NDArray[np.int64]:
+    return KEYS.below("year", index, 3) + 2023
+
+
 def _details(draw: Draw, index: Index) -> pl.Series:
     website = pl.Series(draw.share("website", index) < 0.4).cast(pl.String)
     party = pl.Series(draw.below("party", index, 20)).cast(pl.String)
-    return '{"网站": ' + website + ', "党员人数": ' + party + ', "对外担保": [], "社保": {"养老": ' + party + "}}"
+    return (
+        '{"网站": '
+        + website
+        + ', "党员人数": '
+        + party
+        + ', "对外担保": [], "社保": {"养老": '
+        + party
+        + "}}"
+    )
 
 
 def _report_revised(draw: Draw, index: Index, version: int) -> pl.DataFrame:
     return pl.DataFrame(
         {
             "pripid": coded("33", index, 14),
-            "ancheyear": draw.below("year", index, 3) + 2023,
+            "ancheyear": _year(index),
             "vendinc": (draw.share(f"income {version}", index) * 6e7).round(2),
         }
     )

@@ -45,7 +45,9 @@ class Citizens:
 
     def __init__(self, index: Index, seed: int) -> None:
         child = index % np.uint64(3) == 2
-        order, birth, division = _citizen(index // np.uint64(3) * np.uint64(2) + index % np.uint64(3), seed, _ADULTS)
+        order, birth, division = _citizen(
+            index // np.uint64(3) * np.uint64(2) + index % np.uint64(3), seed, _ADULTS
+        )
         for whole, part in zip(
             (order, birth, division), _citizen(index // np.uint64(3), seed, _CHILDREN), strict=True
         ):

@@ -30,7 +30,9 @@ def adult(draw: Draw, word: str, index: Index) -> Index:
 def names(draw: Draw, person: Index) -> pl.Series:
     """Names, 2 % with rare characters, half a percent with a middle dot."""
     surname = draw.pick("surname", person, words.SURNAMES)
-    surname = where(draw.share("compound", person) < 0.01, draw.pick("compound name", person, words.COMPOUND), surname)
+    surname = where(
+        draw.share("compound", person) < 0.01, draw.pick("compound name", person, words.COMPOUND), surname
+    )
     second = where(
         draw.share("two characters", person) < 0.25,
         pl.Series([""]).gather(np.zeros(len(person), dtype=np.int64)),
@@ -56,7 +58,9 @@ def code_text(division: npt.NDArray[np.int64]) -> pl.Series:
     return text(digits(division, 6))
 
 
-def addresses(draw: Draw, word: str, index: Index, division: npt.NDArray[np.int64], version: int = 0) -> pl.Series:
+def addresses(
+    draw: Draw, word: str, index: Index, division: npt.NDArray[np.int64], version: int = 0
+) -> pl.Series:
     """A street, an estate, building, unit and room; another version is another room."""
     title = _TITLES.gather(_ORDER[np.searchsorted(CODES, division, sorter=_ORDER)])
     street = draw.pick(f"{word} street", index, words.STREETS)

@@ -50,7 +50,9 @@ def _person(draw: Draw, index: Index) -> Made:
     division = divisions(draw, "household", household(index))
     code = where(faults.has("unknown_division"), "339999", code_text(division))
     former = code.replace_strict(FORMER, default=None)
-    code = where(~faults.any() & (draw.share("former", index) < 0.01) & former.is_not_null().to_numpy(), former, code)
+    code = where(
+        ~faults.any() & (draw.share("former", index) < 0.01) & former.is_not_null().to_numpy(), former, code
+    )
     frame = pl.DataFrame(
         {
             "rybh": coded("R", index),
@@ -117,9 +119,7 @@ def _household(draw: Draw, index: Index) -> Made:
 
 
 def _household_revised(draw: Draw, index: Index, version: int) -> pl.DataFrame:
-    return pl.DataFrame(
-        {"hh": coded("H", index), "rks": draw.below(f"size {version}", index, 6) + 1}
-    )
+    return pl.DataFrame({"hh": coded("H", index), "rks": draw.below(f"size {version}", index, 6) + 1})
 
 
 _MEMBER_FAULTS = CITIZEN_ID

@@ -44,7 +44,9 @@ def _permit(draw: Draw, index: Index) -> Made:
 
 def _permit_revised(draw: Draw, index: Index, version: int) -> pl.DataFrame:
     address = addresses(draw, "permit", index, divisions(draw, "permit", index), version)
-    return pl.DataFrame({"jzzbh": coded("J", index), "xzz": address, "zt": draw.pick(f"{version}", index, ("有效", "注销"))})
+    return pl.DataFrame(
+        {"jzzbh": coded("J", index), "xzz": address, "zt": draw.pick(f"{version}", index, ("有效", "注销"))}
+    )
 
 
 def _card(draw: Draw, index: Index) -> Made:
@@ -87,7 +89,9 @@ def _move(draw: Draw, index: Index) -> Made:
             "qcxzqh": from_code,
             "qrxzqh": code_text(divisions(draw, "to", index)),
             "qysj": stamps(times(draw, "moved", index)),
-            "qyyy": draw.weigh("why", index, {"工作调动": 40.0, "购房": 30.0, "婚姻": 20.0, "投靠亲属": 10.0}),
+            "qyyy": draw.weigh(
+                "why", index, {"工作调动": 40.0, "购房": 30.0, "婚姻": 20.0, "投靠亲属": 10.0}
+            ),
         }
     )
     return Made(frame, faults)
@@ -125,11 +129,12 @@ TABLES = (
         rekey="jzzbh = CASE WHEN t.jzzbh LIKE '%B' THEN rtrim(t.jzzbh, 'B') ELSE t.jzzbh || 'B' END",
         match="t.jzzbh IN (v.jzzbh, v.jzzbh || 'B')",
     ),
+    Table(*("id_card", "hj.t_sfz", 80, ("id",), _card, CITIZEN_ID), number="id - 1", revise=_card_revised),
     Table(
-        *("id_card", "hj.t_sfz", 80, ("id",), _card, CITIZEN_ID), number="id - 1", revise=_card_revised
-    ),
-    Table(
-        *("migration", "hj.t_qyxx", 33, ("id",), _move, _MOVE_FAULTS), number="id - 1", revise=_move_revised, fresh={"qysj": "now"}
+        *("migration", "hj.t_qyxx", 33, ("id",), _move, _MOVE_FAULTS),
+        number="id - 1",
+        revise=_move_revised,
+        fresh={"qysj": "now"},
     ),
     Table("access_log", "hj.t_cz_log", 50, (), _access, {}, fresh={"czsj": "now"}),
 )

@@ -2,9 +2,10 @@
 
 Two roles, as a careful DBA would have them. `city` owns databases and tables: the departments'
 own applications, and here the generator. `datarail` is the line's: it may log in, replicate and
-SELECT, and owns nothing. CREATE PUBLICATION needs the tables' owner, so the DBA makes the
-publications and the line only takes them up (`managed: false`); slots it makes itself, which
-REPLICATION allows.
+SELECT. CREATE PUBLICATION needs the tables' owner, and the owner could write; so the DBA makes
+the two publications, under the names the line looks for, and gives it those alone: it can drop
+them when it is detached, but can publish no other table. Slots it makes itself, as REPLICATION
+allows.
 """
 
 from __future__ import annotations
@@ -70,10 +71,7 @@ def prepare(
 
 
 def application_url(settings: Settings) -> str:
-    """The departments' own login on the embedded server, password and all: never print it.
-
-    Raises FileNotFoundError-free: a city that was not prepared yet gets its secret now.
-    """
+    """The departments' own login on the embedded server, password and all: never print it."""
     port = embedded_ports(settings.folder)["postgres"]
     return _url(f"postgresql://127.0.0.1:{port}/postgres", OWNER, _secret(settings, OWNER_SECRET))
 
@@ -131,7 +129,9 @@ def _role(cursor: Any, name: str, options: str, password: str) -> None:
 def _database(cursor: Any, name: str) -> None:
     cursor.execute("SELECT 1 FROM pg_database WHERE datname = %s", (name,))
     if not cursor.fetchone():
-        cursor.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER)))
+        cursor.execute(
+            sql.SQL("CREATE DATABASE {} OWNER {}").format(sql.Identifier(name), sql.Identifier(OWNER))
+        )
 
 
 def _is_empty(owner: Address, department: Department) -> bool:
@@ -153,6 +153,7 @@ def _open_to_line(url: str, department: Department) -> None:
                 cursor.execute(
                     f"CREATE PUBLICATION {name} FOR TABLE {', '.join(tables)} WITH (publish = '{published}')"
                 )
+                cursor.execute(f"ALTER PUBLICATION {name} OWNER TO {CAPTURE}")
 
 
 def _url(base: str, user: str, password: str) -> str:

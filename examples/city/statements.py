@@ -16,8 +16,8 @@ from examples.city.table import Table, literals, sql_name
 #: The first rows of every table are never deleted, nor are their ids corrected: examples name them.
 KEEP = 10
 _BLOCK = 1024
-#: Of the updates, those that change the key (where the table has it) or correct an id number.
-_REKEYED, _CORRECTED = 0.04, 0.04
+#: Of sixteen updates of a table one changes keys, and another corrects id numbers, where it can.
+_ROUND, _REKEYS, _CORRECTS = 16, 5, 11
 
 
 @dataclass
@@ -45,7 +45,7 @@ class Statements:
         self._version = self.next
         self._ready: dict[str, deque[tuple[int, str]]] = {}
         self._columns: dict[str, str] = {}
-        self._made = self.next
+        self._made, self._updates = self.next, 0
 
     @property
     def deletable(self) -> int:
@@ -57,15 +57,17 @@ class Statements:
         values = self._take("insert", rows)
         self.next += rows
         self.count += rows
-        sql = f"INSERT INTO {self.table.name} ({self._columns['insert']}) VALUES {values} ON CONFLICT DO NOTHING"
+        into = f"{self.table.name} ({self._columns['insert']})"
+        sql = f"INSERT INTO {into} VALUES {values} ON CONFLICT DO NOTHING"
         return Statement("insert", self.table.resource, sql, rows)
 
     def update(self, rows: int) -> Statement:
         """Ordinary updates, now and then a change of key or a corrected id number."""
-        drawn = self._random.random()
-        if self.table.rekey and drawn < _REKEYED:
+        self._updates += 1
+        turn = self._updates % _ROUND
+        if self.table.rekey and turn == _REKEYS:
             return self._update("rekey", self._take("rekey", rows), rows, self.table.rekey)
-        kind = "correct" if self.table.correct and drawn < _CORRECTED else "revise"
+        kind = "correct" if self.table.correct and turn == _CORRECTS else "revise"
         keys = len(self.table.key)
         values = self._take(kind, rows)
         columns = self._columns[kind].split(", ")[keys:]
@@ -82,7 +84,8 @@ class Statements:
         return Statement("delete", self.table.resource, sql, rows)
 
     def _update(self, kind: str, values: str, rows: int, changes: str) -> Statement:
-        sql = f"UPDATE {self.table.name} t SET {changes} FROM {self._source(kind, values)} WHERE {self.table.found()}"
+        source = self._source(kind, values)
+        sql = f"UPDATE {self.table.name} t SET {changes} FROM {source} WHERE {self.table.found()}"
         return Statement("update", self.table.resource, sql, rows)
 
     def _source(self, kind: str, values: str) -> str:
@@ -113,7 +116,9 @@ class Statements:
             return np.arange(self.first, self.next, dtype=np.uint64)[:_BLOCK]
         span = self.next - self.first
         if span <= 2 * _BLOCK:
-            chosen: npt.NDArray[np.int64] = self._random.permutation(np.arange(self.first, self.next))[:_BLOCK]
+            chosen: npt.NDArray[np.int64] = self._random.permutation(np.arange(self.first, self.next))[
+                :_BLOCK
+            ]
         else:
             chosen = self._random.permutation(np.unique(self._random.integers(self.first, self.next, _BLOCK)))
         if kind == "revise" and len(chosen) > KEEP:

@@ -54,7 +54,9 @@ class Table:
 def literals(frame: pl.DataFrame) -> list[str]:
     """Each row as SQL: ('…', NULL, …). All values quoted; PostgreSQL gives them their types."""
     quoted = [
-        pl.concat_str(pl.lit("'"), pl.col(name).cast(pl.String).str.replace_all("'", "''", literal=True), pl.lit("'"))
+        pl.concat_str(
+            pl.lit("'"), pl.col(name).cast(pl.String).str.replace_all("'", "''", literal=True), pl.lit("'")
+        )
         .fill_null("NULL")
         .alias(f"column {number}")
         for number, name in enumerate(frame.columns)
