@@ -141,19 +141,30 @@ def _is_empty(owner: Address, department: Department) -> bool:
         return bool(cursor.fetchone()[0])
 
 
+_UNREADABLE = """
+SELECT count(*) FROM pg_class
+WHERE relnamespace = %s::regnamespace AND relkind = 'r' AND NOT has_table_privilege(%s, oid, 'SELECT')
+"""
+
+
 def _open_to_line(url: str, department: Department) -> None:
     """What the line is allowed: reading, and the publications made for it."""
-    with connect(url) as connection, connection, connection.cursor() as cursor:
+    with connect(url) as connection, connection.cursor() as cursor:
+        # Each statement by itself: GRANT and then CREATE PUBLICATION in one transaction can meet a
+        # vacuum of the freshly filled tables in a deadlock.
+        connection.autocommit = True
         cursor.execute(f"GRANT CONNECT ON DATABASE {department.database} TO {CAPTURE}")
         cursor.execute(f"GRANT USAGE ON SCHEMA {department.schema} TO {CAPTURE}")
-        cursor.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {department.schema} TO {CAPTURE}")
+        cursor.execute(_UNREADABLE, (department.schema, CAPTURE))
+        if cursor.fetchone()[0]:
+            cursor.execute(f"GRANT SELECT ON ALL TABLES IN SCHEMA {department.schema} TO {CAPTURE}")
         for name, (published, tables) in publications(department).items():
             cursor.execute("SELECT 1 FROM pg_publication WHERE pubname = %s", (name,))
             if not cursor.fetchone():
                 cursor.execute(
                     f"CREATE PUBLICATION {name} FOR TABLE {', '.join(tables)} WITH (publish = '{published}')"
                 )
-                cursor.execute(f"ALTER PUBLICATION {name} OWNER TO {CAPTURE}")
+            cursor.execute(f"ALTER PUBLICATION {name} OWNER TO {CAPTURE}")
 
 
 def _url(base: str, user: str, password: str) -> str:
