@@ -11,7 +11,7 @@ from contextlib import contextmanager
 import pytest
 from kafka import KafkaProducer
 from prometheus_client import REGISTRY
-from trains import Maker, create_topic, new_station, person, send
+from trains import Maker, create_topic, delete_topic, new_station, person, send
 
 from datarail.errors import Terminal, Transient
 from datarail.position import Lane, Mark
@@ -100,10 +100,12 @@ def until(condition: Callable[[], object]) -> None:
 
 
 @pytest.fixture
-def station(servers: Settings) -> str:
+def station(servers: Settings) -> Iterator[str]:
+    """A station of this test's own; what it leaves in Kafka would stop real sinks."""
     name = new_station()
     create_topic(servers, train_topic(name))
-    return name
+    yield name
+    delete_topic(servers, train_topic(name))
 
 
 def metric(name: str, **labels: str) -> float:

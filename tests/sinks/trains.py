@@ -164,3 +164,9 @@ def send(settings: Settings, arrivals: Sequence[Arrival], topic: str | None = No
         sent = producer.send(topic or arrival.topic, value, partition=arrival.partition, headers=headers)
         assert sent.get(30).offset == arrival.offset or topic is not None
     producer.close()
+
+
+def delete_topic(settings: Settings, topic: str) -> None:
+    admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
+    admin.delete_topics([topic])
+    admin.close()
