@@ -59,10 +59,11 @@ def prepare(
                 _database(cursor, department.database)
     owner = addresses(_url(superuser_url, OWNER, _secret(settings, OWNER_SECRET)))
     if created := create_tables(owner):
-        progress(f"sample city: tables of {', '.join(created)}")
+        progress(f"tables of {', '.join(created)} made")
     if empty := tuple(department for department in DEPARTMENTS if _is_empty(owner, department)):
         filled = fill(rows, owner, seed=seed, departments=empty)
-        progress(f"sample city: {sum(filled.rows.values())} rows, {sum(filled.held.values())} of them bad")
+        rows_made, held = sum(filled.rows.values()), sum(filled.held.values())
+        progress(f"{rows_made:,} rows of {len(filled.rows)} tables, {held} of them too bad to pass")
     superuser = addresses(superuser_url)
     for department in DEPARTMENTS:
         _open_to_line(superuser(department.database), department)

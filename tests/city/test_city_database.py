@@ -17,7 +17,7 @@ from test_numbers import is_citizen_id, is_credit_code
 from datarail.settings import Settings
 from deploy.embedded import postgres_setup
 from examples.city import setup, wide
-from examples.city.__main__ import main
+from examples.city.command import main
 from examples.city.departments import DEPARTMENTS, sizes
 from examples.city.load import load
 from examples.city.session import Address, addresses
@@ -159,7 +159,11 @@ def test_load_waits_for_a_source_that_is_away(owner: Address, servers: Settings)
 
 
 def test_by_hand(
-    owner: Address, city: Settings, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    owner: Address,
+    servers: Settings,
+    city: Settings,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     url = setup.application_url(city)
 
@@ -167,6 +171,11 @@ def test_by_hand(
         monkeypatch.setattr("sys.argv", ["city", *words, "--url", url])
         return main()
 
+    monkeypatch.setenv("DATARAIL_FOLDER", str(city.folder))
+    (city.stations / "grid.events.yaml").unlink()
+    monkeypatch.setattr("sys.argv", ["city", "prepare", "--url", postgres_setup.dsn(servers)])
+    assert main() == 0
+    assert capsys.readouterr().out == "stations/grid.events.yaml written\n"
     assert run("schema") == 0  # all there: nothing to do
     assert run("seed", "--rows", "18") == 1  # rows are there already
     assert "duplicate key" in capsys.readouterr().err
