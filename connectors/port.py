@@ -139,6 +139,10 @@ class Kind(Protocol):
         """Key and hash of every row at one snapshot, for the audit."""
         ...
 
+    def wait_captured(self, settings: Settings, contract: Contract, lsn: int, seconds: float) -> bool:
+        """Wait until all that committed below `lsn` is in Kafka; false when it is not in time."""
+        ...
+
 
 def _size(size: float) -> str:
     for unit in ("B", "KB", "MB", "GB"):

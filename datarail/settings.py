@@ -25,7 +25,6 @@ DEFAULT_PORTS: dict[str, int] = {
     "clickhouse_http": 18123,
     "redis": 16379,
     "postgres": 15432,
-    "supervisor": 19001,
     "metrics": 19100,  # the first of a block: part i serves its metrics on metrics + i
 }
 

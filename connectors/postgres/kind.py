@@ -8,7 +8,7 @@ from collections.abc import Mapping
 import psycopg2
 
 from connectors.port import SourceRows, Verdict
-from connectors.postgres import audit, draft, probe, setup, station
+from connectors.postgres import audit, draft, probe, progress, setup, station
 from connectors.postgres.session import connect, explain
 from datarail.contract import Contract
 from datarail.contract_file import expand, read_secret
@@ -54,3 +54,8 @@ class Postgres:
         return audit.read_rows(
             contract, resource, url, read_secret(contract.source.password, settings.folder)
         )
+
+    def wait_captured(self, settings: Settings, contract: Contract, lsn: int, seconds: float) -> bool:
+        url = expand(contract.source.url)
+        password = read_secret(contract.source.password, settings.folder)
+        return progress.wait_captured(contract, url, password, lsn, seconds)

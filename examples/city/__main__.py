@@ -6,6 +6,6 @@ import sys
 # Its blocks of rows are small: more threads of Polars' would only take cores from the servers.
 os.environ.setdefault("POLARS_MAX_THREADS", "1")
 
-from examples.city.command import main  # noqa: E402 - Polars reads the variable when it is imported
+from examples.city.command import main
 
 sys.exit(main())

@@ -65,7 +65,7 @@ def totals(
         f"{literal(f'{station_of(topic)}/{number}')}, {end}" for (topic, number), end in passed.items()
     )
     table = f"map({offsets})" if offsets else "CAST(map(), 'Map(String, UInt64)')"
-    rows = _read(
+    rows = read_ledger(
         store,
         settings,
         "SELECT station, resource, sumIf(counted, hop = 'raw'), "
@@ -84,7 +84,7 @@ def per_hop(
 ) -> list[dict[str, Any]]:
     """By hop (raw, clean), lane and operation: what passed there."""
     numbers = ["trains", "rows", "counted", "held", "filtered", "unreadable", "bytes", *OPS.values()]
-    rows = _read(
+    rows = read_ledger(
         store,
         settings,
         f"SELECT hop, lane, {', '.join(f'sum({name})' for name in numbers)} FROM ledger.trains "
@@ -102,7 +102,7 @@ def per_minute(
     """The last minutes (of the source's commits, UTC) that saw changes: captured, cleaned,
     quarantined, filtered."""
     names = ("minute", "captured", "cleaned", "quarantined", "filtered")
-    rows = _read(
+    rows = read_ledger(
         store,
         settings,
         "SELECT minute, sumIf(counted, hop = 'raw'), sumIf(counted, hop = 'clean'), "
@@ -163,7 +163,8 @@ def _patiently(call: Callable[[], dict[str, Any]]) -> dict[str, Any]:
             time.sleep(0.3)
 
 
-def _read(store: ClickHouse | None, settings: Settings, sql: str, **values: object) -> list[list[Any]]:
+def read_ledger(store: ClickHouse | None, settings: Settings, sql: str, **values: object) -> list[list[Any]]:
+    """Rows of a query over ledger.trains; none while nothing was ever entered. Raises Transient."""
     own = store or ClickHouse(settings.clickhouse)
     try:
         return own.rows(sql, **values)
