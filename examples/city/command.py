@@ -1,4 +1,7 @@
-"""`python -m examples.city prepare|schema|seed|load`: the sample departments, by hand or supervised."""
+"""The sample departments, by hand or supervised.
+
+prepare: all that is missing on the embedded server; schema: tables; seed: rows; load: changes.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +17,6 @@ import psycopg2
 
 from datarail.errors import RailError
 from datarail.settings import Settings
-from deploy.embedded.postgres_setup import dsn
 from deploy.embedded import postgres_setup
 from examples.city import setup
 from examples.city.draw import DEFAULT_SEED
@@ -30,11 +32,6 @@ def main() -> int:
     asked = _arguments()
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     try:
-        if asked.command == "prepare":
-            settings = Settings.load()
-            rows = int(os.environ.get("DATARAIL_CITY_ROWS", setup.ROWS))
-            setup.prepare(settings, dsn(settings, "postgres"), rows=rows, seed=asked.seed, progress=print)
-            return 0
         if asked.command == "prepare":
             _prepare(asked)
             return 0
@@ -65,7 +62,10 @@ def _arguments() -> argparse.Namespace:
     parser.add_argument("command", choices=["prepare", "schema", "seed", "load"])
     parser.add_argument("--url", help="any address of the server; else $CITY_URL, else the embedded server")
     parser.add_argument("--seed", type=int, default=DEFAULT_SEED)
-    parser.add_argument("--rows", type=int, default=setup.ROWS, help="prepare, seed: rows in total")
+    rows = int(os.environ.get("DATARAIL_CITY_ROWS", setup.ROWS))
+    parser.add_argument(
+        "--rows", type=int, default=rows, help="prepare, seed: rows in total [$DATARAIL_CITY_ROWS]"
+    )
     parser.add_argument("--rate", type=float, default=200, help="load: changes a second in total")
     parser.add_argument("--seconds", type=float, help="load: end after so long")
     parser.add_argument("--transaction-rows", type=int, help="load: exactly so many rows a commit")
