@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 
 #: Buckets grow by 5 %: 0.1 ms to some 4 hours.
-_EDGES: npt.NDArray[np.float64] = 1e-4 * 1.05 ** np.arange(386)
+_EDGES: npt.NDArray[np.float64] = 1e-4 * np.power(1.05, np.arange(386, dtype=np.float64))
 _SLICE, _SLICES = 5.0, 12
 
 

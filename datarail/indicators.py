@@ -25,9 +25,9 @@ class Indicator(Model):
     resource: str
     measure: Literal["count", "sum"] = "count"
     item: str | None = None
-    by: list[str] = []
+    by: list[str] = Field(default_factory=list)
     day: str | None = None
-    where: dict[str, list[str]] = {}
+    where: dict[str, list[str]] = Field(default_factory=dict)
 
     @model_validator(mode="after")
     def _sum_has_item(self) -> Indicator:
@@ -55,7 +55,9 @@ def read_indicators(folder: Path, stations: dict[str, Contract]) -> dict[str, In
             continue
         resource = contract.resources.get(indicator.resource)
         if resource is None:
-            raise ContractError(f"{name}: {indicator.station} has no resource {indicator.resource}", part=str(file))
+            raise ContractError(
+                f"{name}: {indicator.station} has no resource {indicator.resource}", part=str(file)
+            )
         wanted = [*indicator.by, *indicator.where, *filter(None, (indicator.item, indicator.day))]
         for item in wanted:
             if item not in resource.items:

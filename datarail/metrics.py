@@ -41,7 +41,9 @@ def observe(histogram: Histogram, values: npt.NDArray[np.float64]) -> None:
     hence the private names.
     """
     # An upper bound holds its own value (le): the first bound not below the value is its bucket.
-    counts = np.bincount(np.searchsorted(histogram._upper_bounds, values), minlength=len(histogram._upper_bounds))
+    counts = np.bincount(
+        np.searchsorted(histogram._upper_bounds, values), minlength=len(histogram._upper_bounds)
+    )
     for bucket, count in zip(histogram._buckets, counts.tolist(), strict=False):
         if count:
             bucket.inc(count)

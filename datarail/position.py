@@ -14,6 +14,7 @@ from typing import NamedTuple
 #: a chunk's row wins over a stream change at the very position the snapshot was taken at.
 SNAPSHOT_INDEX = 1 << 40
 
+
 class Lane(IntEnum):
     """The ways a change can come. Each is numbered densely on its own (rule 2)."""
 
@@ -37,7 +38,7 @@ class Identity(NamedTuple):
 
     epoch: int
     position: int
-    index: int
+    index: int  # type: ignore[assignment] # it hides tuple.index, which nobody asks an identity for
     part: int = 0
 
     def text(self) -> str:

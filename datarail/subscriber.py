@@ -59,13 +59,17 @@ class Subscription:
             )
             known = self._consumer.topics()
         except KafkaError as error:
-            raise Transient(f"Kafka at {settings.kafka} is away: {error}", remedy="is the line up?") from error
+            raise Transient(
+                f"Kafka at {settings.kafka} is away: {error}", remedy="is the line up?"
+            ) from error
         if topic not in known:
             clean = ", ".join(sorted(name for name in known if name.startswith("clean."))) or "none yet"
             self._consumer.close()
             raise Terminal(f"there is no topic {topic}", remedy=f"clean topics: {clean}")
         if group is None:
-            self._consumer.assign([TopicPartition(topic, each) for each in known_partitions(self._consumer, topic)])
+            self._consumer.assign(
+                [TopicPartition(topic, each) for each in known_partitions(self._consumer, topic)]
+            )
         else:
             self._consumer.subscribe([topic])
         self._group = group

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from pydantic import Field
+
 from datarail.contract import Feed, Model, StoreName
 from datarail.contract_file import read_model
 from datarail.types import ItemType
@@ -19,7 +21,7 @@ class ThemeField(Model):
 
     title: str
     type: ItemType = "string"
-    authority: list[str] = []
+    authority: list[str] = Field(default_factory=list)
 
 
 class Theme(Model):

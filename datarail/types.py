@@ -6,9 +6,7 @@ from typing import Literal
 
 import pyarrow as pa
 
-ItemType = Literal[
-    "string", "integer", "decimal", "float", "boolean", "date", "timestamp", "json", "bytes"
-]
+ItemType = Literal["string", "integer", "decimal", "float", "boolean", "date", "timestamp", "json", "bytes"]
 
 #: What ClickHouse's Date32 and DateTime64 hold; a value outside is a finding, never stored.
 FIRST_YEAR, LAST_YEAR = 1900, 2299

@@ -47,7 +47,8 @@ def up(
             out.print("No station yet: [bold]datarail attach postgresql://… --department D --system S[/]")
         else:
             word = "flow from" if flowing else "do not flow yet from"
-            out.print(f"Changes {word} {', '.join(stations)}. Next: [bold]datarail status[/], [bold]datarail audit[/]")
+            out.print(f"Changes {word} {', '.join(stations)}.")
+            out.print("Next: [bold]datarail status[/], [bold]datarail audit[/]")
 
     show(addresses | {"flowing": flowing}, as_json, render)
 
@@ -122,7 +123,19 @@ def _draw_status(found: Standing) -> None:
     )
     out.print()
     draw(
-        ["station", "resource", "state", "captured", "landed", "quarantined", "filtered", "rows/s", "lag", "p50 ms", "p99 ms"],
+        [
+            "station",
+            "resource",
+            "state",
+            "captured",
+            "landed",
+            "quarantined",
+            "filtered",
+            "rows/s",
+            "lag",
+            "p50 ms",
+            "p99 ms",
+        ],
         [
             (
                 *(row["station"], row["resource"], row["state"]),

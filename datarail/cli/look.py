@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated
+from typing import Annotated, Any
 
 import orjson
 import redis
@@ -27,29 +27,27 @@ def subscribe(
     topic: Annotated[str, typer.Argument(help="clean.<department>.<resource>")],
     group: Annotated[str | None, typer.Option(help="Keep the progress under this name.")] = None,
     latest: Annotated[bool, typer.Option(help="Only what comes from now on.")] = False,
-    limit: Annotated[int | None, typer.Option(help="Stop after so many changes.")] = None,
+    limit: Annotated[int | None, typer.Option(min=1, help="Stop after so many changes.")] = None,
     idle: Annotated[float | None, typer.Option(help="Stop after so many seconds without a change.")] = None,
     as_json: JsonFlag = False,
 ) -> None:
     """Print a clean topic's changes as they come, each once (--json: one JSON document a line)."""
     subscription = Subscription(Settings.load(), topic, group=group, beginning=not latest, idle_seconds=idle)
-    count = 0
-    if limit == 0:
-        return
-    for delivery in subscription:
+    for count, delivery in enumerate(subscription, start=1):
         if as_json:
             typer.echo(orjson.dumps({"key": delivery.key, "value": delivery.value}).decode())
         else:
             after = json.dumps(delivery.value["after"], ensure_ascii=False)
             out.print(f"{delivery.value['op']} {delivery.key} {after}", markup=False, soft_wrap=True)
-        count += 1
         if count == limit:
             break
     subscription.close()
 
 
 def lookup(
-    theme: Annotated[str, typer.Argument(help="population, legal_entity, credit, licence, governance, spatial")],
+    theme: Annotated[
+        str, typer.Argument(help="population, legal_entity, credit, licence, governance, spatial")
+    ],
     key: Annotated[str, typer.Argument(help="The golden record's key, such as a citizen id.")],
     as_json: JsonFlag = False,
 ) -> None:
@@ -67,7 +65,14 @@ def lookup(
         draw(
             ["field", "title", "value", "source", "committed", "newer held since"],
             [
-                (name, field["title"], field["value"], _place(field["source"]), field["time"], field["held"] or "")
+                (
+                    name,
+                    field["title"],
+                    field["value"],
+                    _place(field["source"]),
+                    field["time"],
+                    field["held"] or "",
+                )
                 for name, field in record["fields"].items()
             ],
             title=f"{themes[theme].title} {key}",
@@ -88,11 +93,13 @@ def indicators(
     wanted = {each: definition for each, definition in defined.items() if name in (None, each)}
     with redis.Redis.from_url(settings.redis) as client:
         values = indicators_query.read(client, wanted, settings)
-    document = {
+    document: dict[str, Any] = {
         each: {
             "title": definition.title,
             "by": [*definition.by, *([definition.day] if definition.day else [])],
-            "values": [{"dimensions": list(place), "value": value} for place, value in sorted(values[each].items())],
+            "values": [
+                {"dimensions": list(place), "value": value} for place, value in sorted(values[each].items())
+            ],
         }
         for each, definition in wanted.items()
     }
@@ -107,7 +114,9 @@ def indicators(
 
 
 def history(
-    resource: Annotated[str, typer.Argument(help="station.resource, or the resource alone where it is unique.")],
+    resource: Annotated[
+        str, typer.Argument(help="station.resource, or the resource alone where it is unique.")
+    ],
     key: Annotated[str, typer.Argument(help="The source key, as in the source.")],
     at: Annotated[datetime | None, typer.Option(help="The record as it stood then (UTC).")] = None,
     as_json: JsonFlag = False,
@@ -193,7 +202,9 @@ def _place(source: dict[str, str]) -> str:
 def resolve(settings: Settings, resource: str) -> tuple[str, str]:
     """(station, resource) of a name given by a person; raises Terminal telling the choices."""
     stations = read_stations(settings.stations)
-    known = {f"{station}.{name}": (station, name) for station, each in stations.items() for name in each.resources}
+    known = {
+        f"{station}.{name}": (station, name) for station, each in stations.items() for name in each.resources
+    }
     if resource in known:
         return known[resource]
     found = [
@@ -213,5 +224,3 @@ def resolve(settings: Settings, resource: str) -> tuple[str, str]:
 def add_to(app: typer.Typer) -> None:
     for command in (subscribe, lookup, indicators, history, quarantine):
         app.command()(command)
-
-

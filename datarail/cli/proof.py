@@ -36,7 +36,9 @@ def audit(
     settings = Settings.load()
     contracts = read_stations(settings.stations)
     if station is not None and station not in contracts:
-        raise Terminal(f"there is no station {station}", remedy=f"known stations: {', '.join(contracts) or 'none'}")
+        raise Terminal(
+            f"there is no station {station}", remedy=f"known stations: {', '.join(contracts) or 'none'}"
+        )
     wanted = {name: contract for name, contract in contracts.items() if station in (None, name)}
     deadline = time.monotonic() + timeout
     sources: dict[tuple[str, str], SourceRows] = {}
@@ -101,7 +103,13 @@ def _compare(
     for (station, resource), rows in sources.items():
         definition = contracts[station].resources[resource]
         difference = landed_audit.compare(
-            settings, station, resource, list(definition.items), bool(definition.key), rows.rows, rows.snapshot
+            settings,
+            station,
+            resource,
+            list(definition.items),
+            bool(definition.key),
+            rows.rows,
+            rows.snapshot,
         )
         found.append(landed_audit.Finding(difference, sums.get((station, resource))).record())
     return found
@@ -119,7 +127,9 @@ def _draw(document: dict[str, Any]) -> None:
     )
     for row in document["resources"]:
         for kind, keys in row["examples"].items():
-            out.print(f"✗ {row['station']} {row['resource']}: {kind}, for example {', '.join(keys)}", markup=False)
+            out.print(
+                f"✗ {row['station']} {row['resource']}: {kind}, for example {', '.join(keys)}", markup=False
+            )
     for late in document["late"]:
         out.print(f"✗ {late}", markup=False)
     out.print("Balanced: nothing lost, nothing twice." if document["balanced"] else "Not balanced.")

@@ -91,8 +91,14 @@ def check(
                 (
                     name,
                     len(contract.resources),
-                    sum(len(item.checks) for each in contract.resources.values() for item in each.items.values()),
-                    ", ".join(sorted({feed.store for each in contract.resources.values() for feed in each.feeds})),
+                    sum(
+                        len(item.checks)
+                        for each in contract.resources.values()
+                        for item in each.items.values()
+                    ),
+                    ", ".join(
+                        sorted({feed.store for each in contract.resources.values() for feed in each.feeds})
+                    ),
                 )
                 for name, contract in good.items()
             ],

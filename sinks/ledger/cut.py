@@ -79,7 +79,10 @@ def totals_at(settings: Settings, cut: Mapping[Place, int]) -> list[Totals]:
                 numbers = [car.counted, car.held, car.filtered, car.unreadable]
                 sums[place[0], place[1], car.resource].add(*numbers)
     resources = sorted({(station, resource) for _, station, resource in sums})
-    return [_totals(sums, station, resource, last_commit.get((station, resource), "")) for station, resource in resources]
+    return [
+        _totals(sums, station, resource, last_commit.get((station, resource), ""))
+        for station, resource in resources
+    ]
 
 
 def _totals(sums: dict[tuple[str, str, str], Sums], station: str, resource: str, last: str) -> Totals:

@@ -77,7 +77,7 @@ def test_file_name_and_station_agree(tmp_path: Path) -> None:
 def test_two_stations_must_not_share_a_clean_topic(tmp_path: Path) -> None:
     station(tmp_path, GOOD)
     station(tmp_path, GOOD.replace("code: household", "code: other"), "police.other")
-    with pytest.raises(ContractError, match="clean.police.person"):
+    with pytest.raises(ContractError, match=r"clean\.police\.person"):
         read_stations(tmp_path)
 
 
@@ -104,7 +104,8 @@ def test_indicators_name_existing_items(tmp_path: Path) -> None:
 
 
 def test_a_folder_may_replace_a_theme(tmp_path: Path) -> None:
-    own = "themes:\n  credit: {title: 信用, key: s, key_title: 主体, fields: {name: {title: 名, authority: [a]}}}\n"
+    field = "{title: 名, authority: [a]}"
+    own = f"themes:\n  credit: {{title: 信用, key: s, key_title: 主体, fields: {{name: {field}}}}}\n"
     (tmp_path / "themes.yaml").write_text(own, encoding="utf-8")
     themes = read_themes(tmp_path)
     assert len(themes) == 6

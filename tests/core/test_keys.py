@@ -12,7 +12,11 @@ from datarail.position import Identity, Mark
 PART = st.one_of(st.none(), st.text(st.characters(exclude_categories=["Cs"]), max_size=12))
 
 
-@given(st.integers(1, 3).flatmap(lambda width: st.lists(st.lists(PART, min_size=width, max_size=width), min_size=1)))
+@given(
+    st.integers(1, 3).flatmap(
+        lambda width: st.lists(st.lists(PART, min_size=width, max_size=width), min_size=1)
+    )
+)
 def test_column_and_scalar_agree(rows: list[list[str | None]]) -> None:
     names = [f"k{i}" for i in range(len(rows[0]))]
     frame = pl.DataFrame(

@@ -9,7 +9,17 @@ from hypothesis import strategies as st
 
 from datarail.errors import BadRecord
 from datarail.position import Identity, Lane
-from datarail.train import CarEntry, Manifest, column, decode, encode, item_of, merge_seq, raw_schema, read_manifest
+from datarail.train import (
+    CarEntry,
+    Manifest,
+    column,
+    decode,
+    encode,
+    item_of,
+    merge_seq,
+    raw_schema,
+    read_manifest,
+)
 
 TEXT = st.one_of(st.none(), st.text(max_size=20))
 
@@ -27,7 +37,9 @@ def car(values: list[str | None]) -> pa.RecordBatch:
 
 def manifest(*rows: int) -> Manifest:
     entries = [CarEntry(f"r{i}", Lane.STREAM, n, {"c": n}) for i, n in enumerate(rows)]
-    return Manifest("police.household", 1, 17, {Lane.STREAM: (1, sum(rows))}, entries, Identity(1, 7, 3), (4, 6))
+    return Manifest(
+        "police.household", 1, 17, {Lane.STREAM: (1, sum(rows))}, entries, Identity(1, 7, 3), (4, 6)
+    )
 
 
 @given(st.lists(st.lists(TEXT, min_size=1, max_size=90), max_size=4))
@@ -44,14 +56,18 @@ def test_what_goes_in_comes_out(tables: list[list[str | None]]) -> None:
     assert train.manifest.raw == (4, 6)
 
 
-@pytest.mark.parametrize("damage", [lambda v: v[:-9], lambda v: v + b"x", lambda v: b"\0" * len(v), lambda v: b""])
+@pytest.mark.parametrize(
+    "damage", [lambda v: v[:-9], lambda v: v + b"x", lambda v: b"\0" * len(v), lambda v: b""]
+)
 def test_a_damaged_value_is_refused(damage) -> None:  # type: ignore[no-untyped-def]
     value, headers = encode(manifest(2), [car(["张", None])])
     with pytest.raises(BadRecord):
         decode(damage(value), headers)
 
 
-@pytest.mark.parametrize("headers", [None, [], [("datarail", b"9")], [("datarail", b"1"), ("manifest", b"{")]])
+@pytest.mark.parametrize(
+    "headers", [None, [], [("datarail", b"9")], [("datarail", b"1"), ("manifest", b"{")]]
+)
 def test_a_record_that_is_no_train_is_refused(headers: list[tuple[str, bytes]] | None) -> None:
     with pytest.raises(BadRecord):
         read_manifest(headers)
@@ -60,7 +76,9 @@ def test_a_record_that_is_no_train_is_refused(headers: list[tuple[str, bytes]] |
 @given(st.text())
 def test_item_names_are_spelled_and_read_back(item: str) -> None:
     assert item_of(column(item)) == item
-    assert not column(item).startswith(("_o", "_l", "_s", "_e", "_p", "_i", "_x", "_c", "_u", "_w", "_k", "_h", "_f"))
+    assert not column(item).startswith(
+        ("_o", "_l", "_s", "_e", "_p", "_i", "_x", "_c", "_u", "_w", "_k", "_h", "_f")
+    )
 
 
 def test_seq_ranges_join() -> None:

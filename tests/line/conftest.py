@@ -74,7 +74,16 @@ class City:
         raise AssertionError(f"{part} did not come back")
 
     def load(self, rate: int, seconds: float) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "examples.city", "load", "--rate", str(rate), "--seconds", str(seconds)]
+        command = [
+            sys.executable,
+            "-m",
+            "examples.city",
+            "load",
+            "--rate",
+            str(rate),
+            "--seconds",
+            str(seconds),
+        ]
         return subprocess.Popen(command, cwd=self.folder, env=self.env, text=True, stderr=subprocess.PIPE)
 
 
@@ -96,6 +105,8 @@ def city() -> Iterator[City]:
         yield rail
     finally:
         if os.environ.get("DATARAIL_KEEP_LINE"):
-            shutil.copytree(folder / ".datarail" / "logs", Path(os.environ["DATARAIL_KEEP_LINE"]), dirs_exist_ok=True)
+            shutil.copytree(
+                folder / ".datarail" / "logs", Path(os.environ["DATARAIL_KEEP_LINE"]), dirs_exist_ok=True
+            )
         line.clean(rail.settings)
         shutil.rmtree(folder, ignore_errors=True)

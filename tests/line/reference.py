@@ -20,7 +20,9 @@ IDENTITY = ["_epoch", "_pos", "_idx", "_part"]
 
 def clickhouse(settings: Settings) -> clickhouse_driver.Client:
     server = settings.clickhouse
-    return clickhouse_driver.Client(server.host, server.tcp_port, user=server.user, password=server.password.get_secret_value())
+    return clickhouse_driver.Client(
+        server.host, server.tcp_port, user=server.user, password=server.password.get_secret_value()
+    )
 
 
 def current(settings: Settings, station: str, name: str, resource: Resource) -> pl.DataFrame:
@@ -35,14 +37,19 @@ def current(settings: Settings, station: str, name: str, resource: Resource) -> 
     frame = frame.filter((pl.col("_op") != ord("t")) & ~pl.col("_held")).sort(IDENTITY)
     if cut.height:
         last = cut.select(pl.struct(IDENTITY)).to_series()[0]
-        frame = frame.filter(pl.struct(IDENTITY).map_elements(lambda row: tuple(row.values()) > tuple(last.values()), return_dtype=pl.Boolean))
+        frame = frame.filter(
+            pl.struct(IDENTITY).map_elements(
+                lambda row: tuple(row.values()) > tuple(last.values()), return_dtype=pl.Boolean
+            )
+        )
     return frame.unique("_key", keep="last", maintain_order=True).filter(pl.col("_op") != ord("d"))
 
 
 def twice_in_history(settings: Settings, station: str, name: str) -> int:
     """Rows of history beyond one for each identity (a truncate stands once in each partition)."""
     rows = clickhouse(settings).execute(
-        f"SELECT count() - uniqExact(_epoch, _pos, _idx, _part, _lane, _partition) FROM history.`{station}.{name}`"
+        "SELECT count() - uniqExact(_epoch, _pos, _idx, _part, _lane, _partition) "
+        f"FROM history.`{station}.{name}`"
     )
     return int(rows[0][0])
 
@@ -62,7 +69,9 @@ def theme_keys(settings: Settings, stations: dict[str, Contract], store: str) ->
     return keys
 
 
-def indicator(settings: Settings, stations: dict[str, Contract], wanted: Indicator) -> dict[tuple[str, ...], Any]:
+def indicator(
+    settings: Settings, stations: dict[str, Contract], wanted: Indicator
+) -> dict[tuple[str, ...], Any]:
     """An indicator's values by dimensions, from the rows as they are."""
     resource = stations[wanted.station].resources[wanted.resource]
     values: Counter[tuple[str, ...]] = Counter()

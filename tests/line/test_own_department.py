@@ -150,7 +150,9 @@ def test_a_difference_is_named(city: City, civil: Department) -> None:
     from tests.line.reference import clickhouse
 
     client = clickhouse(city.settings)
-    client.execute(f"ALTER TABLE history.`{STATION}.wedding` DELETE WHERE _key = '7' SETTINGS mutations_sync = 2")
+    client.execute(
+        f"ALTER TABLE history.`{STATION}.wedding` DELETE WHERE _key = '7' SETTINGS mutations_sync = 2"
+    )
     document = city.audit(60)
     row = next(r for r in document["resources"] if (r["station"], r["resource"]) == (STATION, "wedding"))
     assert not document["balanced"] and not row["balanced"]

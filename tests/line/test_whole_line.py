@@ -95,7 +95,9 @@ def test_a_subscriber_gets_each_change_once_and_in_order(city: City) -> None:
         assert last.get(delivery["key"], (0,)) < identity
         last[delivery["key"]] = identity
     status = city.json("status")
-    row = next(r for r in status["resources"] if (r["station"], r["resource"]) == ("police.household", "person"))
+    row = next(
+        r for r in status["resources"] if (r["station"], r["resource"]) == ("police.household", "person")
+    )
     assert len(seen) == row["landed"]
 
 
