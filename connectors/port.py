@@ -18,11 +18,13 @@ class SourceRows:
     """A table as it stood. rows: columns key (utf8) and hash (int64), in no order; what they
     hold is defined in connectors.postgres.audit.
 
+    items: the contract's items that the hashes are made of, in order.
     snapshot: which transactions it saw, as text `xmin:xmax:xip,…`; see `saw`.
     lsn: the log's position when the snapshot was taken: every change it saw commits below it.
     """
 
     rows: pa.Table
+    items: tuple[str, ...]
     snapshot: str
     lsn: int
 

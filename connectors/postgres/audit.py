@@ -15,13 +15,15 @@ In ClickHouse, over the as-written columns of history:
 (length() counts bytes there.) Unchanged TOAST items must be filled with their last written value
 first. The key is datarail.keys.key_text: one item: its text; several: a compact JSON array; a
 resource without a key: the empty text, and only hashes can be compared, as a bag.
-An item the table no longer has counts as null.
+An item the table no longer has is left out: what history keeps of it has no counterpart. So are
+rows that the contract's `only` leaves out.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+from collections.abc import Mapping, Sequence
 
 import psycopg2
 import pyarrow as pa
@@ -47,13 +49,15 @@ def read_rows(contract: Contract, resource: str, url: str, password: str | None)
             cursor.execute(snapshot_sql(connection.server_version))
             snapshot, lsn = cursor.fetchone() or ("", 0)
             block = io.BytesIO()
-            query = row_query(table, list(wanted.items), wanted.key)
+            present = {column.name for column in table.columns}
+            items = tuple(item for item in wanted.items if item in present)
+            query = row_query(table, items, wanted.key, wanted.only)
             cursor.copy_expert(f"COPY ({query}) TO STDOUT (FORMAT csv)", block)
     except psycopg2.Error as error:
         raise explain(error, url) from error
     finally:
         connection.close()
-    return SourceRows(_parse(block), snapshot, lsn)
+    return SourceRows(_parse(block), items, snapshot, lsn)
 
 
 def snapshot_sql(server_version: int) -> str:
@@ -66,12 +70,24 @@ def snapshot_sql(server_version: int) -> str:
     return f"SELECT {snapshot}::text, (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint"
 
 
-def row_query(table: Table, items: list[str], key: list[str]) -> str:
-    """The SELECT of key and hash. concat() writes values by their output functions, as pgoutput does."""
-    present = {column.name for column in table.columns}
-    parts = [_part(item) if item in present else "'-'" for item in items]
-    bits = f"('x' || substr(md5({' || '.join(parts)}), 1, 16))::bit(64)::bigint"
-    return f"SELECT {_key(key)}, {bits} FROM {table.sql}"
+def row_query(table: Table, items: Sequence[str], key: list[str], only: Mapping[str, list[str]]) -> str:
+    """The SELECT of key and hash, of the rows the contract sends on.
+
+    concat() writes values by their output functions, as pgoutput does.
+    """
+    bits = f"('x' || substr(md5({' || '.join(map(_part, items))}), 1, 16))::bit(64)::bigint"
+    query = f"SELECT {_key(key)}, {bits} FROM {table.sql}"
+    if not only:
+        return query
+    agreed = (
+        f"{quoted(item)} IS NOT NULL AND concat({quoted(item)}) IN ({', '.join(map(_literal, values))})"
+        for item, values in only.items()
+    )
+    return f"{query} WHERE {' AND '.join(agreed)}"
+
+
+def _literal(text: str) -> str:
+    return "'" + text.replace("'", "''") + "'"
 
 
 def _part(item: str) -> str:

@@ -106,7 +106,7 @@ def _compare(
             settings,
             station,
             resource,
-            list(definition.items),
+            rows.items,
             bool(definition.key),
             rows.rows,
             rows.snapshot,
