@@ -160,7 +160,7 @@ def test_visibility_is_the_connectors(servers: Settings, xid: int, running: set[
     snapshot = f"{min(running, default=8)}:10:{','.join(map(str, sorted(running)))}"
     store = ClickHouse(servers.clickhouse)
     sql = f"SELECT {visible_sql(snapshot)} FROM (SELECT {xid} AS _xid, 0 AS _lane)"
-    assert store.rows(sql) == [[int(SourceRows(source({}), snapshot, 0).saw(xid))]]
+    assert store.rows(sql) == [[int(SourceRows(source({}), (), snapshot, 0).saw(xid))]]
     store.close()
 
 
