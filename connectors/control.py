@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 
 from connectors import log_topics, registry
-from connectors.state import Record, State
+from connectors.state import Record, State, stations_where
 from datarail.contract import Contract
 from datarail.contract_file import read_stations
 from datarail.settings import Settings
@@ -32,12 +32,9 @@ def resnapshot(settings: Settings, station: str) -> None:
 
 def paused(settings: Settings) -> set[str]:
     """The stations of the working folder that are paused."""
-    found = set()
-    for station in read_stations(settings.stations):
-        with _state(settings, station) as state:
-            if (state.get("control") or {}).get("paused"):
-                found.add(station)
-    return found
+    log_topics.ensure_state(settings)
+    marked = stations_where(settings, "control", lambda record: bool(record.get("paused")))
+    return marked & set(read_stations(settings.stations))
 
 
 def detach(settings: Settings, contract: Contract) -> list[str]:

@@ -131,9 +131,12 @@ class Shipper:
             self.safe = self._under_way.popleft().number
         return any_arrived
 
-    def drain(self, while_waiting: Callable[[], None] = lambda: None) -> None:
-        """Wait until everything sent is safe."""
+    def drain(self, while_waiting: Callable[[], None] = lambda: None, seconds: float = float("inf")) -> None:
+        """Wait until everything sent is safe. Raises Transient when it takes longer."""
+        until = time.monotonic() + seconds
         while self.safe < self.sent:
+            if time.monotonic() > until:
+                raise Transient(f"Kafka takes nothing for {seconds:.0f} s", part=self.station)
             if not self.collect():
                 while_waiting()
                 time.sleep(0.002)

@@ -13,7 +13,7 @@ Keys, under `<station>/`:
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import orjson
@@ -40,21 +40,10 @@ class State:
         self._settings = settings
         self._prefix = f"{station}/"
         self._records: dict[str, Record] = {}
+        self._producer: KafkaProducer | None = None
+        self._consumer = _reader(settings)
         try:
-            self._consumer: KafkaConsumer = log_topics.reader(settings)
-            self._producer = KafkaProducer(bootstrap_servers=settings.kafka, acks="all", linger_ms=0)
-            places = [
-                TopicPartition(topics.STATE, number)
-                for number in log_topics.partitions_of(self._consumer, topics.STATE)
-            ]
-            self._consumer.assign(places)
-            self._consumer.seek_to_beginning(*places)
-            ends = self._consumer.end_offsets(places)
-            patience = time.monotonic() + 60
-            while any(self._consumer.position(place) < ends[place] for place in places):
-                self._take(500)
-                if time.monotonic() > patience:
-                    raise Transient(f"the topic {topics.STATE} cannot be read to its end", part="connector")
+            _read_to_end(self._consumer, self._take)
         except KafkaError as error:
             raise log_topics.away(settings, error) from error
 
@@ -73,6 +62,10 @@ class State:
 
     def put_all(self, records: dict[str, Record | None]) -> None:
         try:
+            if self._producer is None:
+                self._producer = KafkaProducer(
+                    bootstrap_servers=self._settings.kafka, acks="all", linger_ms=0
+                )
             futures = [
                 self._producer.send(
                     topics.STATE,
@@ -93,7 +86,8 @@ class State:
         self._take(0)
 
     def close(self) -> None:
-        self._producer.close(timeout=5)
+        if self._producer is not None:
+            self._producer.close(timeout=5)
         self._consumer.close()
 
     def _take(self, milliseconds: int) -> None:
@@ -108,6 +102,48 @@ class State:
             self._records.pop(key, None)
         else:
             self._records[key] = record
+
+
+def stations_where(settings: Settings, key: str, holds: Callable[[Record], bool]) -> set[str]:
+    """The stations whose record of this key holds, in one reading of the topic."""
+    found: dict[str, bool] = {}
+    consumer = _reader(settings)
+
+    def take(milliseconds: int) -> None:
+        for records in consumer.poll(milliseconds).values():
+            for record in records:
+                station, _, rest = (record.key or b"").decode().partition("/")
+                if rest == key:
+                    found[station] = record.value is not None and holds(orjson.loads(record.value))
+
+    try:
+        _read_to_end(consumer, take)
+    except KafkaError as error:
+        raise log_topics.away(settings, error) from error
+    finally:
+        consumer.close()
+    return {station for station, held in found.items() if held}
+
+
+def _reader(settings: Settings) -> KafkaConsumer:
+    try:
+        return log_topics.reader(settings)
+    except KafkaError as error:
+        raise log_topics.away(settings, error) from error
+
+
+def _read_to_end(consumer: KafkaConsumer, take: Callable[[int], None]) -> None:
+    places = [
+        TopicPartition(topics.STATE, number) for number in log_topics.partitions_of(consumer, topics.STATE)
+    ]
+    consumer.assign(places)
+    consumer.seek_to_beginning(*places)
+    ends = consumer.end_offsets(places)
+    patience = time.monotonic() + 60
+    while any(consumer.position(place) < ends[place] for place in places):
+        take(500)
+        if time.monotonic() > patience:
+            raise Transient(f"the topic {topics.STATE} cannot be read to its end", part="connector")
 
 
 def reached_record(reached: list[Reached]) -> Record:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
 from kafka import TopicPartition
+from kafka.errors import KafkaError
 
 from connectors import gauges, log_topics
 from connectors.postgres.catalog import Table
@@ -62,6 +63,10 @@ class Loading:
         self._topic = topics.raw(contract.station)
         self._started = time.monotonic()
         self._read = 0
+        self._consumer = log_topics.reader(settings)
+
+    def close(self) -> None:
+        self._consumer.close()
 
     def load(self, resource: str, table: Table) -> None:
         """Read one table from where it stands to its end."""
@@ -162,28 +167,24 @@ class Loading:
             self._check()
 
     def _offsets(self) -> list[int]:
-        consumer = log_topics.reader(self._settings)
+        places = [TopicPartition(self._topic, number) for number in range(len(self._reached))]
         try:
-            places = [TopicPartition(self._topic, number) for number in range(len(self._reached))]
-            ends = consumer.end_offsets(places)
-            return [ends[place] for place in places]
-        finally:
-            consumer.close()
+            ends = self._consumer.end_offsets(places)
+        except KafkaError as error:
+            raise log_topics.away(self._settings, error) from error
+        return [ends[place] for place in places]
 
     def _sent_before(self, resource: str, key: list[str], begun: Record) -> Before:
         before = Before(Counter(), set(), 0)
-        consumer = log_topics.reader(self._settings)
-        try:
-            for partition, start in enumerate(begun["offsets"]):
-                place = TopicPartition(self._topic, partition)
-                consumer.assign([place])
-                end = consumer.end_offsets([place])[place]
-                consumer.seek(place, start)
-                while consumer.position(place) < end:
-                    for message in consumer.poll(500).get(place, []):
-                        self._note_sent(before, resource, key, partition, message)
-        finally:
-            consumer.close()
+        consumer = self._consumer
+        for partition, start in enumerate(begun["offsets"]):
+            place = TopicPartition(self._topic, partition)
+            consumer.assign([place])
+            end = consumer.end_offsets([place])[place]
+            consumer.seek(place, start)
+            while consumer.position(place) < end:
+                for message in consumer.poll(500).get(place, []):
+                    self._note_sent(before, resource, key, partition, message)
         if before.rows or before.truncated:
             log.info("%s: %d rows of a chunk begun before are in Kafka", resource, sum(before.rows.values()))
         return before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import psycopg2
@@ -29,7 +30,18 @@ def tables(connection: Connection) -> list[tuple[Table, bool, bool]]:
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
         names = cursor.fetchall()
-    return [(read_table(connection, schema, name), select, owner) for schema, name, select, owner in names]
+    found = [(read_table(connection, schema, name), select, owner) for schema, name, select, owner in names]
+    return [
+        (_estimated(connection, table) if select else table, select, owner) for table, select, owner in found
+    ]
+
+
+def _estimated(connection: Connection, table: Table) -> Table:
+    # Never analysed: the planner still guesses from the table's size.
+    if table.rows:
+        return table
+    plan = _one(connection, f"EXPLAIN (FORMAT JSON) SELECT 1 FROM {table.sql}")[0]
+    return replace(table, rows=int(plan[0]["Plan"]["Plan Rows"]) if table.bytes > 8192 else 0)
 
 
 def probe(url: str, password: str | None) -> Verdict:
@@ -70,6 +82,14 @@ def _version(connection: Connection, verdict: Verdict) -> None:
 
 def _log_level(connection: Connection, verdict: Verdict) -> None:
     level = _one(connection, "SHOW wal_level")[0]
+    if _one(connection, "SELECT pg_is_in_recovery()")[0]:
+        verdict.points.append(
+            Point(
+                "missing",
+                "this server is a standby: it cannot be captured from",
+                "name the primary's address",
+            )
+        )
     if level == "logical":
         verdict.points.append(Point("good", "wal_level is logical"))
         return

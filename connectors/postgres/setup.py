@@ -126,6 +126,31 @@ def publish(
     return True
 
 
+def keyless(connection: Connection, names: Names) -> list[tuple[str, str]]:
+    """Tables whose updates are published though nothing identifies their rows (any more)."""
+    with connection.cursor() as cursor:
+        cursor.execute(
+            "SELECT n.nspname, c.relname FROM pg_publication_rel r "
+            "JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace WHERE p.pubname = %s AND p.pubupdate "
+            "AND c.relreplident <> 'f' AND (c.relreplident = 'n' OR NOT EXISTS ("
+            "SELECT FROM pg_index i WHERE i.indrelid = c.oid "
+            "AND CASE c.relreplident WHEN 'd' THEN i.indisprimary ELSE i.indisreplident END))",
+            (names.keyed,),
+        )
+        return [(schema, table) for schema, table in cursor.fetchall()]
+
+
+def unpublish(connection: Connection, names: Names, schema: str, table: str) -> None:
+    """Take a table out of the keyed publication."""
+    with connection.cursor() as cursor:
+        cursor.execute(unpublish_sql(names, schema, table))
+
+
+def unpublish_sql(names: Names, schema: str, table: str) -> str:
+    return f"ALTER PUBLICATION {quoted(names.keyed)} DROP TABLE {quoted(schema)}.{quoted(table)}"
+
+
 def existing_publications(connection: Connection, names: Names) -> list[str]:
     return [name for name in (names.keyed, names.inserts) if _published(connection, name) is not None]
 
@@ -175,7 +200,9 @@ def _published(connection: Connection, name: str) -> set[str] | None:
         cursor.execute(
             "SELECT schemaname, tablename FROM pg_publication_tables WHERE pubname = %s UNION "
             "SELECT n.nspname, c.relname FROM pg_publication_rel r "
-            "JOIN pg_publication p ON p.oid = r.prpubid JOIN pg_class c ON c.oid = r.prrelid JOIN pg_namespace n ON n.oid = c.relnamespace "
+            "JOIN pg_publication p ON p.oid = r.prpubid "
+            "JOIN pg_class c ON c.oid = r.prrelid "
+            "JOIN pg_namespace n ON n.oid = c.relnamespace "
             "WHERE p.pubname = %s",
             (name, name),
         )

@@ -50,6 +50,8 @@ class Run:
     stop: threading.Event
     state: State = field(init=False)
     broken: dict[str, str] = field(default_factory=dict)
+    _refreshed: float = 0.0
+    _watched: float = 0.0
 
     def __post_init__(self) -> None:
         self.url = expand(self.contract.source.url)
@@ -95,7 +97,10 @@ class Run:
     def _check(self) -> None:
         if self.stop.is_set():
             raise Stopped
-        self.state.refresh()
+        now = time.monotonic()
+        if now - self._refreshed > 1.0:
+            self._refreshed = now
+            self.state.refresh()
         if (self.state.get("control") or {}).get("paused"):
             raise Paused
 
@@ -159,7 +164,7 @@ class Run:
             if record is None or record["epoch"] != standing.epoch:
                 delivered = [r.last.position for r in reached if r.last and r.last.epoch == standing.epoch]
                 floor = max([standing.floor, *delivered])
-                truncate = standing.again if record is None else True
+                truncate = standing.again or record is not None
                 self._forget_chunks(name)
                 self.state.put(
                     f"snapshot/{name}",
@@ -182,12 +187,16 @@ class Run:
             self.url,
             self._check,
         )
-        for name in pending:
-            try:
-                loading.load(name, tables[name])
-            except Terminal as error:
-                shipper.drain(self._check)
-                self._break(name, error)
+        try:
+            for name in pending:
+                try:
+                    loading.load(name, tables[name])
+                except Terminal as error:
+                    # One table that cannot be read does not stop the others.
+                    shipper.drain(self._check)
+                    self._break(name, error)
+        finally:
+            loading.close()
 
     def _forget_chunks(self, resource: str) -> None:
         self.state.put_all(
@@ -249,10 +258,33 @@ class Run:
     def _watch(self, connection: Connection) -> None:
         self._check()
         now = time.monotonic()
-        if now - getattr(self, "_watched", 0.0) > 5:
+        if now - self._watched > 5:
             self._watched = now
             slot = setup.find_slot(connection, self.names.slot)
             gauges.SOURCE_LAG.labels(self.station).set(slot.held if slot else 0)
+            self._protect(connection)
+
+    def _protect(self, connection: Connection) -> None:
+        """A table that lost its key would make the department's own updates fail: let it go."""
+        by_name = {(r.schema_name, r.table_name): name for name, r in self.contract.resources.items()}
+        for schema, table in setup.keyless(connection, self.names):
+            name = by_name.get((schema, table), table)
+            error = Terminal(
+                f"{schema}.{table} has lost its primary key, so the department's own updates of it fail "
+                "while they are published: it is taken out of the publication",
+                part=self.station,
+                remedy="restore the key, then restart the station: the table is read again",
+            )
+            if name in self.broken:
+                continue
+            self._break(name, error)
+            self.state.put(f"snapshot/{name}", {"epoch": 0, "floor": 0, "state": "lost", "truncate": True})
+            try:
+                setup.unpublish(connection, self.names, schema, table)
+            except psycopg2.errors.InsufficientPrivilege:
+                log.error(
+                    "%s: we may not: let the DBA run %s", name, setup.unpublish_sql(self.names, schema, table)
+                )
 
     def _notice(self, resource: str, text: str) -> None:
         log.warning("%s: %s", resource, text)

@@ -12,10 +12,12 @@ import psycopg2
 import psycopg2.extras
 
 from connectors.postgres.capture import Capture
+from connectors.postgres.decode import Malformed
 from connectors.postgres.overlap import Overlap
 from connectors.postgres.session import Connection, explain
 from connectors.shipper import Shipper
 from connectors.train_builder import TrainBuilder
+from datarail.errors import Terminal
 
 #: A packing holds at most this; as trains, divided by the partitions.
 MOST_ROWS = 16384
@@ -25,6 +27,7 @@ MOST_BYTES = 8 << 20
 _LINGER_SHARE, _LINGER_SECONDS, _LINGER_LEAST, _GAP_SECONDS = 0.1, 0.5, 0.02, 0.003
 _FEEDBACK_SECONDS = 1.0
 _IDLE_SECONDS = 0.5
+_PARTING_SECONDS = 8.0
 
 
 class Streaming:
@@ -76,11 +79,17 @@ class Streaming:
                     self._wait(wait)
         except psycopg2.Error as error:
             raise explain(error, self._url) from error
+        except Malformed as error:
+            raise Terminal(
+                f"the source sends what pgoutput's protocol 1 does not have: {error}",
+                part=self._slot,
+                remedy="is something between us and PostgreSQL? Its version is told by `datarail attach`",
+            ) from error
 
     def finish(self) -> None:
         """Leave nothing that was read behind, and tell the source."""
         self._ship()
-        self._shipper.drain()
+        self._shipper.drain(seconds=_PARTING_SECONDS)
         self._fed_back = 0.0
         self._acknowledge()
 

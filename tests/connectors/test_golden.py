@@ -1,0 +1,101 @@
+"""SQL in, trains out: tests/connectors/golden/*.sql beside the JSON that must come of it.
+
+The contract is the one `attach` would draft. In the JSON, `tx` numbers the transactions in order;
+a snapshot's rows have none. Set DATARAIL_GOLDEN=write to write the JSON anew, then read the diff.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from pathlib import Path
+
+import pytest
+
+from connectors.registry import KINDS
+from datarail.position import SNAPSHOT_INDEX, Lane
+from datarail.settings import Settings
+from tests.connectors.databases import Database
+from tests.connectors.raw import Row, check_identities, read_rows
+from tests.connectors.running import Connector, eventually
+
+GOLDEN = Path(__file__).parent / "golden"
+
+
+@pytest.mark.parametrize("name", sorted(file.stem for file in GOLDEN.glob("*.sql")))
+def test_golden(name: str, servers: Settings, tmp_path: Path) -> None:
+    before, _, after = (GOLDEN / f"{name}.sql").read_text(encoding="utf-8").partition("-- stream\n")
+    database = Database(servers)
+    station = f"golden.{name}"
+    connector = Connector(servers, tmp_path, station)
+    try:
+        database.transaction([before])
+        (tmp_path / "stations").mkdir()
+        entry = database.source_entry(tmp_path)
+        text = KINDS["postgres"].draft(
+            str(entry["url"]), database.password, "golden", name, {"file": "password"}
+        )
+        (tmp_path / "stations" / f"{station}.yaml").write_text(text, encoding="utf-8")
+        connector.start()
+        eventually(lambda: "streaming" in connector.said(), f"it streams: {connector.said()}")
+        for transaction in transactions(after):
+            database.transaction([transaction])
+        eventually(lambda: confirmed(database), f"the source is acknowledged: {connector.said()}")
+        rows = read_rows(servers, station)
+    finally:
+        connector.kill()
+        database.drop()
+    check_identities(rows)
+    found = [
+        json.dumps(shown(row, rows), ensure_ascii=False) for row in sorted(rows, key=place) if counted(row)
+    ]
+    file = GOLDEN / f"{name}.json"
+    if os.environ.get("DATARAIL_GOLDEN") == "write":
+        file.write_text("[\n" + ",\n".join(found) + "\n]\n", encoding="utf-8")
+    assert [json.loads(line) for line in found] == json.loads(file.read_text(encoding="utf-8"))
+
+
+def transactions(script: str) -> list[str]:
+    """Statements one by one, those between BEGIN and COMMIT together."""
+    found = re.findall(r"BEGIN;\n(.*?)COMMIT;\n|(.*?;)\n", script, flags=re.DOTALL)
+    return [together or single for together, single in found]
+
+
+def confirmed(database: Database) -> bool:
+    """Whether everything committed up to now was acknowledged."""
+    return bool(
+        database.query(
+            "SELECT 1 FROM pg_replication_slots WHERE database = current_database() "
+            "AND confirmed_flush_lsn >= (SELECT pg_current_wal_insert_lsn())"
+        )
+    )
+
+
+def place(row: Row) -> tuple[bool, object]:
+    return row.lane == Lane.STREAM, row.identity
+
+
+def counted(row: Row) -> bool:
+    return row.op != "t" or row.partition == 0
+
+
+def shown(row: Row, rows: list[Row]) -> dict[str, object]:
+    positions = sorted({each.identity.position for each in rows if each.lane == Lane.STREAM})
+    bits = int.from_bytes(row.unchanged or b"", "little")
+    head: dict[str, object] = {"resource": row.resource, "op": row.op}
+    if row.lane == Lane.STREAM:
+        head |= {
+            "tx": positions.index(row.identity.position),
+            "index": row.identity.index,
+            "part": row.identity.part,
+        }
+    else:
+        head |= {"snapshot": row.identity.index - SNAPSHOT_INDEX}
+    if bits:
+        head["unchanged"] = [item for number, item in enumerate(row.values) if bits >> number & 1]
+    return head | {"row": {item: short(value) for item, value in row.values.items()}}
+
+
+def short(text: str | None) -> str | None:
+    return f"{text[:3]}… {len(text)} characters" if text is not None and len(text) > 200 else text
