@@ -17,7 +17,8 @@ from streams.agent import Loop
 
 log = logging.getLogger(__name__)
 
-GROUP = "streams"
+#: The consumer group; another one only where several lines share one Kafka.
+GROUP = os.environ.get("DATARAIL_STREAMS_GROUP", "streams")
 
 
 def build(settings: Settings, contracts: Mapping[str, Contract]) -> faust.App:

@@ -95,6 +95,7 @@ def _judge_shaped(
         reasons[written > now] = FUTURE
         reasons[~real] = BIRTH
         reasons[~lawful] = CHARACTERS
+        reasons[(characters > 127).any(axis=1)] = LENGTH  # of fewer characters than bytes
         right = reasons == 0
         reasons[right & ~known] |= DIVISION
         reasons[right & (now - written >= (OLDEST + 1) * 10000)] |= AGE

@@ -33,6 +33,8 @@ def judge(codes: pl.Series) -> npt.NDArray[np.uint16]:
     lawful = (values != _UNLAWFUL).all(axis=1)
     check = (31 - (values[:, :17] @ _WEIGHTS) % 31) % 31
     found = np.where(~lawful, CHARACTERS, np.where(check != values[:, 17], CHECK, 0)).astype(np.uint16)
+    if not lawful.all():
+        found[(characters > 127).any(axis=1)] = LENGTH  # of fewer characters than bytes
     if rows is None:
         return found
     reasons = np.zeros(len(codes), dtype=np.uint16)

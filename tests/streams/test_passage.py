@@ -1,0 +1,217 @@
+"""Raw trains → what is sent on: marks, repeats, gaps, what cannot be read, what makes Polars panic."""
+
+from __future__ import annotations
+
+import base64
+from collections.abc import Sequence
+from typing import Any
+
+import orjson
+import polars as pl
+import pyarrow as pa
+import pytest
+
+from datarail.errors import BadRecord
+from datarail.position import Lane
+from datarail.train import Train, decode
+from streams import passage
+from streams.clean import Cleaner
+from streams.marks import Gap, Passed
+from streams.opening import Opened, RawRecord, halves, open_record
+from streams.passage import Departure, Passage
+from tests.streams.cars import COMMIT, GOOD, PERSON, car, contract, train
+
+AT = COMMIT + 5_000_000
+BAD = GOOD | {"citizen_id": "110105194912310021"}
+
+
+def record(batch: pa.RecordBatch, offset: int = 0, **more: Any) -> RawRecord:
+    value, headers = train(batch, **more)
+    return RawRecord("raw.police.hukou", 0, offset, value, dict(headers))
+
+
+def people(count: int, first_seq: int = 1, **more: Any) -> pa.RecordBatch:
+    return car([GOOD | {"id": str(first_seq + i)} for i in range(count)], first_seq=first_seq, **more)
+
+
+def opened(records: Sequence[RawRecord], passed: Passed) -> list[Opened]:
+    return [open_record(each, "police.hukou", passed, AT) for each in records]
+
+
+def depart(
+    records: Sequence[RawRecord], passed: Passed | None = None, partition: int = 0
+) -> tuple[Departure, Train]:
+    passed = passed or Passed()
+    way = Passage(contract({"person": PERSON}), lambda: AT)
+    departure = way.depart(opened(records, passed), partition, passed)
+    return departure, decode(departure.value, departure.headers)
+
+
+def test_trains_are_joined_and_told() -> None:
+    departure, clean = depart([record(people(2), 7), record(people(3, 3), 8)])
+    assert clean.manifest.raw == (7, 9)
+    assert clean.manifest.seq == {Lane.STREAM: (1, 5)}
+    assert clean.manifest.last is not None and clean.manifest.last.position == 1005
+    (entry,), (batch,) = clean.manifest.cars, clean.cars
+    assert (entry.resource, entry.rows, entry.ops, entry.held) == ("person", 5, {"c": 5}, 0)
+    assert batch.column("_key").to_pylist() == ["1", "2", "3", "4", "5"]
+    (made,) = departure.made
+    assert (made.topic, made.records.keys) == ("clean.police.person", [b"1", b"2", b"3", b"4", b"5"])
+
+
+def test_held_changes_travel_in_the_train_but_not_to_subscribers() -> None:
+    departure, clean = depart([record(car([GOOD, BAD | {"id": "2"}]))])
+    assert clean.cars[0].column("_held").to_pylist() == [False, True]
+    assert clean.manifest.cars[0].held == 1
+    (made,) = departure.made
+    assert made.records.keys == [b"1"]
+    held = orjson.loads(made.held[1][0])
+    assert made.held[0] == [b"police.hukou/person/2"]
+    assert held["written"]["citizen_id"] == "110105194912310021"
+    assert held["cleaned"]["birth"] == "1949-12-31"
+    assert [finding["rule"] for finding in held["findings"]] == ["citizen_id"]
+    assert held["identity"] == {"epoch": 1, "position": 1002, "index": 0, "part": 0}
+
+
+def test_the_mark_can_be_read_back_from_the_train() -> None:
+    passed = Passed()
+    first, _ = depart([record(people(2, lane=Lane.SNAPSHOT), 0)], passed)
+    second, _ = depart([record(people(2), 1)], passed)
+    assert Passed.of(second.manifest) == passed
+    assert second.manifest.seq == {Lane.SNAPSHOT: (3, 2), Lane.STREAM: (1, 2)}
+    assert Passed.of(None) == Passed()
+    assert first.manifest.seq == {Lane.SNAPSHOT: (1, 2)}
+
+
+def test_repeats_are_dropped_by_seq_and_an_empty_train_is_the_mark() -> None:
+    passed = Passed()
+    depart([record(people(3), 0)], passed)
+    departure, clean = depart([record(people(3), 1), record(people(4), 2)], passed)
+    assert clean.cars[0].column("_key").to_pylist() == ["4"]
+    departure, clean = depart([record(people(4), 3)], passed)
+    assert (clean.manifest.cars, clean.manifest.raw, departure.made) == ([], (3, 4), [])
+    assert clean.manifest.seq == {Lane.STREAM: (5, 4)}
+    assert [each.repeats for each in opened([record(people(4), 4)], passed)] == [4]
+
+
+def test_gaps_are_told() -> None:
+    passed = Passed()
+    (first, second) = opened([record(people(3), 0), record(people(1, 6), 1)], passed)
+    assert (first.gaps, second.gaps) == ([], [Gap(Lane.STREAM, 4, 5)])
+
+
+def test_a_raw_topic_made_anew_counts_from_one_again() -> None:
+    passed = Passed()
+    opened([record(people(5))], passed)
+    (again,) = opened([record(people(2), 0, epoch=2)], passed)
+    assert (again.rows, again.repeats, again.gaps, passed.seq[Lane.STREAM]) == (2, 0, [], 2)
+
+
+def test_a_corrupt_train_is_kept_whole_and_counted() -> None:
+    good = record(people(3))
+    assert good.value is not None
+    corrupt = RawRecord(good.topic, 0, 0, good.value[:100] + b"\x00" + good.value[101:], good.headers)
+    passed = Passed()
+    departure, clean = depart([corrupt, record(people(2, 4), 1)], passed)
+    ((key, value),) = departure.quarantined
+    kept = orjson.loads(value)
+    assert key == b"raw.police.hukou/0/0"
+    assert base64.b64decode(kept["value"]) == corrupt.value
+    assert "checksum" in kept["error"]
+    assert kept["resources"] == {"person": 3}
+    (entry,) = clean.manifest.cars
+    assert (entry.rows, entry.unreadable) == (2, 3)
+    assert passed.seq == {Lane.STREAM: 5}
+
+
+def test_a_corrupt_train_alone() -> None:
+    good = record(people(3))
+    _, clean = depart([RawRecord(good.topic, 0, 0, b"", good.headers)])
+    (entry,) = clean.manifest.cars
+    assert (entry.rows, entry.unreadable, entry.counted) == (0, 3, 0)
+    assert clean.cars[0].schema == depart([good])[1].cars[0].schema
+
+
+@pytest.mark.parametrize("headers", [{}, {"datarail": b"9"}, {"datarail": b"1", "manifest": b"{"}])
+def test_what_is_no_train_is_kept_whole(headers: dict[str, bytes]) -> None:
+    departure, clean = depart([RawRecord("raw.police.hukou", 0, 4, b"hello", headers)])
+    kept = orjson.loads(departure.quarantined[0][1])
+    assert (kept["kind"], kept["offset"], kept["resources"]) == ("record", 4, {})
+    assert (clean.manifest.cars, clean.manifest.raw) == ([], (4, 5))
+
+
+def test_a_train_of_another_station_is_kept_whole() -> None:
+    departure, _ = depart([record(people(1), station="tax.x")])
+    assert "station" in orjson.loads(departure.quarantined[0][1])["error"]
+
+
+def test_an_unknown_resource_arrives_as_written() -> None:
+    departure, clean = depart([record(people(2), resource="gone")])
+    assert clean.cars[0].column("_w_citizen_id").to_pylist() == [GOOD["citizen_id"]] * 2
+    assert clean.manifest.cars[0].ops == {"c": 2}
+    assert departure.made[0].records.values == []
+
+
+def test_a_schema_changed_in_mid_stream_makes_another_car() -> None:
+    fewer = [name for name in GOOD if name != "remark"]
+    _, clean = depart(
+        [record(people(2)), record(car([GOOD], items=fewer, first_seq=3), 1), record(people(1, 4), 2)]
+    )
+    assert [entry.rows for entry in clean.manifest.cars] == [2, 1, 1]
+
+
+def test_truncates_count_once_over_all_partitions() -> None:
+    batch = car([dict.fromkeys(GOOD)], ops="t")
+    for partition, ops in ((0, {"t": 1}), (1, {})):
+        _, clean = depart([record(batch, partition=partition)], partition=partition)
+        assert (clean.manifest.cars[0].ops, clean.manifest.cars[0].rows) == (ops, 1)
+
+
+class Panicking(Cleaner):
+    """Polars panics on a car that holds the id 5."""
+
+    def clean(self, batch: pa.RecordBatch, now: Any = None) -> Any:
+        if "5" in batch.column("_w_id").to_pylist():
+            raise pl.exceptions.PanicException("index out of bounds")
+        return super().clean(batch, now)
+
+
+def test_a_panic_holds_the_row_at_fault_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert not issubclass(pl.exceptions.PanicException, Exception)
+    monkeypatch.setattr(passage, "Cleaner", Panicking)
+    departure, clean = depart([record(people(9))])
+    rows = [
+        row for batch in clean.cars for row in batch.select(["_key", "_held", "_w_name", "name"]).to_pylist()
+    ]
+    assert [row["_key"] for row in rows] == [str(i) for i in range(1, 10)]
+    assert [row["_key"] for row in rows if row["_held"]] == ["5"]
+    assert (rows[4]["_w_name"], rows[4]["name"]) == ("张三丰", None)
+    held = [value for made in departure.made for value in made.held[1]]
+    assert [orjson.loads(value)["key"] for value in held] == ["5"]
+    assert len({batch.schema for batch in clean.cars}) == 1
+
+
+def test_a_bug_is_no_bad_data(monkeypatch: pytest.MonkeyPatch) -> None:
+    def broken(*_: Any) -> None:
+        raise AttributeError("a slip of ours")
+
+    monkeypatch.setattr(Cleaner, "clean", broken)
+    with pytest.raises(AttributeError):
+        depart([record(people(2))])
+
+
+def test_halves_cover_together_what_the_whole_did() -> None:
+    passed = Passed()
+    (whole,) = opened([record(people(5), 3)], passed)
+    parts = halves(whole)
+    assert parts is not None
+    first, second = parts
+    assert (first.raw, second.raw) == ((3, 3), (3, 4))
+    assert (first.seq, second.seq) == ({Lane.STREAM: (1, 3)}, {Lane.STREAM: (4, 5)})
+    assert (first.rows, second.rows) == (3, 2)
+    assert halves(opened([record(people(1), 4)], Passed())[0]) is None
+
+
+def test_bad_record_says_what_is_wrong() -> None:
+    with pytest.raises(BadRecord):
+        decode(b"x", [("datarail", b"1"), ("manifest", b"{}")])
