@@ -1,0 +1,241 @@
+"""What goes wrong with a PostgreSQL source: each has a clear message, and nothing is lost."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from datarail.position import Lane
+from datarail.settings import Settings
+from deploy import line
+from tests.connectors.contract import Station, Writer, check_counting, seed
+from tests.connectors.databases import Database
+from tests.connectors.raw import fold
+from tests.connectors.running import eventually
+
+
+@pytest.fixture
+def database(servers: Settings) -> Iterator[Database]:
+    database = Database(servers)
+    database.transaction(["CREATE TABLE ledger (id integer PRIMARY KEY, n integer, note text)"])
+    yield database
+    database.drop()
+
+
+@pytest.fixture
+def station(
+    servers: Settings, database: Database, tmp_path: Path, request: pytest.FixtureRequest
+) -> Iterator[Station]:
+    name = "".join(letter for letter in request.node.name.lower() if letter.isalnum())[-30:]
+    station = Station(servers, database, tmp_path, f"{name}.trouble")
+    yield station
+    station.connector.kill()
+
+
+def test_wrong_password(station: Station, tmp_path: Path) -> None:
+    (tmp_path / "password").write_text("not the password")
+    station.connector.start()
+    assert station.connector.wait() == 1
+    assert "the password is wrong" in station.connector.said()
+    assert "not the password" not in station.connector.said()
+
+
+def test_missing_privileges(station: Station, database: Database) -> None:
+    database.transaction([f"CREATE ROLE {database.name} LOGIN PASSWORD 'x'"])
+    try:
+        url = database.url.rpartition("@")[2]
+        station.document["source"] = {"url": f"postgresql://{database.name}:x@{url}"}
+        station.write()
+        station.connector.start()
+        assert station.connector.wait() == 1
+        assert "let the DBA (or the tables' owner) run: CREATE PUBLICATION" in station.connector.said()
+        database.transaction(
+            [
+                f"GRANT CREATE ON DATABASE {database.name} TO {database.name}",
+                f"ALTER TABLE ledger OWNER TO {database.name}",
+            ]
+        )
+        station.connector.start()
+        assert station.connector.wait() == 1
+        assert "a privilege is missing" in station.connector.said()
+    finally:
+        database.transaction(
+            [f"REASSIGN OWNED BY {database.name} TO postgres", f"DROP OWNED BY {database.name}"]
+        )
+        database.transaction([f"DROP ROLE {database.name}"])
+
+
+def test_one_bad_table_does_not_stop_the_others(station: Station, database: Database) -> None:
+    seed(database, 3)
+    station.resources["gone"] = {"table": "gone", "key": "id", "items": {"id": {}}}
+    station.write()
+    station.connector.start()
+    station.wait("the table public.gone does not exist")
+    station.settle()
+
+
+def test_wrong_key_in_the_contract(station: Station, database: Database) -> None:
+    database.transaction(["CREATE TABLE other (a integer PRIMARY KEY, b integer)"])
+    station.resources["other"] = {"table": "other", "key": "b", "items": {"a": {}, "b": {}}}
+    station.write()
+    station.connector.start()
+    station.wait("replica identity is a")
+
+
+def test_dropped_column(station: Station, database: Database) -> None:
+    seed(database, 3)
+    station.connector.start()
+    station.wait("streaming")
+    database.transaction(["ALTER TABLE ledger DROP COLUMN note", "UPDATE ledger SET n = 1 WHERE id = 1"])
+    station.wait("the column note is gone from public.ledger")
+    eventually(lambda: any(row.lane == Lane.STREAM for row in station.raw()), "changes go on")
+    assert [row.values for row in station.raw() if row.lane == Lane.STREAM] == [{"id": "1", "n": "1"}]
+
+
+def test_lost_key_never_stops_the_department(station: Station, database: Database) -> None:
+    seed(database, 3)
+    station.connector.start()
+    station.wait("streaming")
+    database.transaction(["ALTER TABLE ledger DROP CONSTRAINT ledger_pkey"])
+    station.wait("has lost its primary key")
+    database.transaction(["UPDATE ledger SET n = n + 1", "DELETE FROM ledger WHERE id = 2"])
+    database.transaction(["ALTER TABLE ledger ADD PRIMARY KEY (id)"])
+    station.connector.stop()
+    station.connector.start()
+    rows = station.settle()
+    assert any(row.op == "t" and row.lane == Lane.SNAPSHOT for row in rows)
+
+
+def test_lost_slot(station: Station, database: Database) -> None:
+    seed(database, 5)
+    station.connector.start()
+    station.wait("streaming")
+    station.connector.stop()
+    database.transaction(
+        [
+            "SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots "
+            "WHERE database = current_database()"
+        ]
+    )
+    database.transaction(["DELETE FROM ledger WHERE id = 1", "UPDATE ledger SET n = 7 WHERE id = 2"])
+    station.connector.start()
+    assert station.connector.wait() == 1
+    assert "--resnapshot" in station.connector.said()
+    station.connector.start("--resnapshot")
+    rows = station.settle()
+    assert {row.identity.epoch for row in rows} == {1, 2}
+
+
+def test_managed_by_the_dba(station: Station, database: Database) -> None:
+    seed(database, 3)
+    entry = station.document["source"]
+    assert isinstance(entry, dict)
+    station.document["source"] = {
+        **entry,
+        "managed": False,
+        "slot": f"s_{database.name}",
+        "publication": "pub",
+    }
+    station.write()
+    station.connector.start()
+    assert station.connector.wait() == 1
+    assert 'let the DBA run: CREATE PUBLICATION "pub" FOR TABLE "public"."ledger"' in station.connector.said()
+    database.transaction(["CREATE PUBLICATION pub FOR ALL TABLES"])
+    station.connector.start()
+    assert station.connector.wait() == 1
+    assert f"pg_create_logical_replication_slot('s_{database.name}', 'pgoutput')" in station.connector.said()
+    database.transaction([f"SELECT pg_create_logical_replication_slot('s_{database.name}', 'pgoutput')"])
+    database.transaction(["CREATE TABLE others (id integer PRIMARY KEY)", "INSERT INTO others VALUES (1)"])
+    database.transaction(["UPDATE ledger SET n = 1"])
+    station.connector.start()
+    station.settle()
+
+
+def test_source_goes_away(station: Station, database: Database) -> None:
+    seed(database, 50)
+    station.connector.start()
+    station.wait("streaming")
+    writer = Writer(database, 50)
+    writer.start()
+    for _ in range(2):
+        time.sleep(1)
+        database.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name LIKE 'datarail%'"
+        )
+    time.sleep(3)
+    writer.end()
+    check_counting(station.settle())
+    assert "the source is away" in station.connector.said()
+
+
+def test_idle_source_keeps_no_log(station: Station, database: Database, servers: Settings) -> None:
+    seed(database, 3)
+    station.connector.start()
+    station.wait("streaming")
+    other = Database(servers)
+    try:
+        other.transaction(
+            ["CREATE TABLE noise AS SELECT i, repeat('x', 500) FROM generate_series(1, 40000) i"]
+        )
+    finally:
+        other.drop()
+    eventually(
+        lambda: bool(
+            database.query(
+                "SELECT 1 FROM pg_replication_slots WHERE database = current_database() "
+                "AND pg_current_wal_lsn() - confirmed_flush_lsn < 1000000"
+            )
+        ),
+        "the slot lets the log go",
+    )
+
+
+def test_rate_cap(station: Station, database: Database) -> None:
+    seed(database, 1500)
+    entry = station.document["source"]
+    assert isinstance(entry, dict)
+    station.document["source"] = {**entry, "snapshot": {"rows_per_second": 500}}
+    station.write()
+    began = time.monotonic()
+    station.connector.start()
+    station.settle()
+    assert time.monotonic() - began >= 2.5
+
+
+def test_large_transaction(station: Station, database: Database) -> None:
+    station.connector.start()
+    station.wait("streaming")
+    database.transaction(
+        ["INSERT INTO ledger SELECT i, 0, repeat('x', 50) FROM generate_series(1, 120000) i"]
+    )
+    rows = station.settle()
+    assert len({row.identity.position for row in rows}) == 1
+    assert {row.identity.index for row in rows} == set(range(120000))
+
+
+def test_kafka_goes_away(station: Station, database: Database, servers: Settings) -> None:
+    seed(database, 50)
+    station.connector.start()
+    station.wait("streaming")
+    kafka = next(part.pid for part in line.parts(servers) if part.name == "kafka")
+    assert kafka
+    writer = Writer(database, 50)
+    writer.start()
+    time.sleep(1)
+    os.kill(kafka, signal.SIGSTOP)
+    try:
+        time.sleep(20)
+    finally:
+        os.kill(kafka, signal.SIGCONT)
+    time.sleep(2)
+    writer.end()
+    eventually(station.caught_up, f"all is captured: {station.connector.said()}", 90)
+    rows = station.raw()
+    check_counting(rows)
+    assert fold(rows, "ledger", ["id"])
