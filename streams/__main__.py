@@ -18,6 +18,7 @@ from datarail.contract_file import read_stations
 from datarail.errors import Terminal, Transient
 from datarail.settings import Settings
 from streams import topic_setup
+from streams.agent import Station
 from streams.app import build
 
 log = logging.getLogger("streams")
@@ -38,8 +39,9 @@ def main() -> int:
         if not contracts:
             log.info("no station in %s yet: waiting to be started again", settings.stations)
             return _wait()
+        stations = [Station(contract) for contract in contracts.values()]
         _topics(settings, contracts)
-        app = build(settings, contracts)
+        app = build(settings, stations)
     except Terminal as error:
         log.critical("%s", error)
         return 1

@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from datarail import metrics, topics
@@ -42,7 +42,7 @@ def now_us() -> int:
 
 
 class Station:
-    """What the loop knows of one station."""
+    """What the loop knows of one station. Raises ContractError for rules that cannot be."""
 
     def __init__(self, contract: Contract) -> None:
         self.passage = Passage(contract, now_us)
@@ -56,12 +56,12 @@ class Loop:
     def __init__(
         self,
         servers: str,
-        contracts: Mapping[str, Contract],
+        stations: Sequence[Station],
         current: Callable[[Any], bool],
         highwater: Callable[[str, int], int | None],
     ) -> None:
         self._servers = servers
-        self._stations = {topics.raw(name): Station(contract) for name, contract in contracts.items()}
+        self._stations = {topics.raw(station.passage.station): station for station in stations}
         self._publisher = Publisher(servers)
         self._current = current
         self._highwater = highwater

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Sequence
 from typing import Any
 
 import faust
 
 from datarail import topics
-from datarail.contract import Contract
 from datarail.settings import Settings
-from streams.agent import Loop
+from streams.agent import Loop, Station
 
 log = logging.getLogger(__name__)
 
@@ -21,7 +20,7 @@ log = logging.getLogger(__name__)
 GROUP = os.environ.get("DATARAIL_STREAMS_GROUP", "streams")
 
 
-def build(settings: Settings, contracts: Mapping[str, Contract]) -> faust.App:
+def build(settings: Settings, stations: Sequence[Station]) -> faust.App:
     """The app. Topics exist already; topics and contracts are fixed for the life of the process.
 
     DATARAIL_WORKER tells several workers of one line apart; as a static member of its group a
@@ -50,7 +49,7 @@ def build(settings: Settings, contracts: Mapping[str, Contract]) -> faust.App:
         key_serializer="raw",
     )
     raw = app.topic(
-        *(topics.raw(station) for station in contracts),
+        *(topics.raw(station.passage.station) for station in stations),
         key_type=bytes,
         value_type=bytes,
         key_serializer="raw",
@@ -66,7 +65,7 @@ def build(settings: Settings, contracts: Mapping[str, Contract]) -> faust.App:
 
     @app.agent(raw, name="clean", concurrency=1)
     async def clean(stream: Any) -> None:
-        loop = Loop(settings.kafka, contracts, current, highwater)
+        loop = Loop(settings.kafka, stations, current, highwater)
         app.on_partitions_revoked.connect(_forget(loop), weak=False)
         work = asyncio.create_task(loop.run())
         work.add_done_callback(_stop_loudly)

@@ -59,11 +59,15 @@ class Cleaned:
 
 
 class Cleaner:
-    """Cleans the cars of one resource by its contract."""
+    """Cleans the cars of one resource by its contract.
+
+    Raises ContractError where a check of the contract cannot be made a rule.
+    """
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
         self._plans: dict[frozenset[str], Plan] = {}
+        self._plan(frozenset(resource.items))
 
     def clean(self, car: pa.RecordBatch, now: datetime | None = None) -> Cleaned:
         """Clean a raw car (datarail.train.raw_schema; any number of rows, one lane).

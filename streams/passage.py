@@ -12,6 +12,7 @@ import pyarrow as pa
 
 from datarail import topics
 from datarail.contract import Contract
+from datarail.errors import ContractError
 from datarail.position import Lane
 from datarail.train import CarEntry, Manifest, encode, merge_seq, raw_schema
 from streams.clean import Cleaned, Cleaner, carried
@@ -59,7 +60,13 @@ class Passage:
     def __init__(self, contract: Contract, clock: Callable[[], int]) -> None:
         self.station = contract.station
         self.resources = contract.resources
-        self._cleaners = {name: Cleaner(resource) for name, resource in contract.resources.items()}
+        self._cleaners: dict[str, Cleaner] = {}
+        for name, resource in contract.resources.items():
+            try:
+                self._cleaners[name] = Cleaner(resource)
+            except ContractError as error:
+                error.part = f"{contract.station}.yaml: {name}"
+                raise
         self._clock = clock
 
     def depart(self, opened: Sequence[Opened], partition: int, passed: Passed) -> Departure:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 
@@ -75,8 +76,17 @@ async def _create(
 
 
 async def _sizes(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, int]:
-    described = await admin.describe_topics(list(names))
-    return {topic["topic"]: len(topic["partitions"]) for topic in described}
+    names = list(names)
+    sizes: dict[str, int] = {}
+    # A topic just made is known a moment before its partitions are.
+    for _ in range(50):
+        described = await admin.describe_topics(names)
+        sizes = {topic["topic"]: len(topic["partitions"]) for topic in described}
+        if all(sizes.get(name) for name in names):
+            return sizes
+        await asyncio.sleep(0.1)
+    lacking = [name for name in names if not sizes.get(name)]
+    raise Transient(f"Kafka has no partitions yet for {', '.join(lacking)}", part="streams")
 
 
 async def read_mark(servers: str, station: str, partition: int) -> Passed:
