@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import threading
 import time
-from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -24,24 +23,6 @@ from examples.city.session import Address, addresses
 from examples.city.statements import KEEP
 
 ROWS = 3000
-
-
-@pytest.fixture(scope="module")
-def city(servers: Settings, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Settings]:
-    """The city on the session's server, with secrets and contracts in a folder of its own."""
-    settings = servers.model_copy(update={"folder": tmp_path_factory.mktemp("city")})
-    (settings.home).mkdir()
-    noted = servers.home / "ports.json"
-    (settings.home / "ports.json").write_text(noted.read_text() if noted.exists() else "{}")
-    setup.prepare(settings, postgres_setup.dsn(servers), rows=ROWS)
-    yield settings
-    with closing(psycopg2.connect(postgres_setup.dsn(servers))) as connection:
-        connection.autocommit = True
-        with connection.cursor() as cursor:
-            for department in DEPARTMENTS:
-                cursor.execute(f"DROP DATABASE {department.database} WITH (FORCE)")
-            for role in (setup.OWNER, setup.CAPTURE):
-                cursor.execute(f"DROP ROLE {role}")
 
 
 @pytest.fixture(scope="module")
