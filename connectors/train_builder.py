@@ -126,11 +126,15 @@ class TrainBuilder:
         self.rows = 0
         self.bytes = 0
         self.waiting = [0] * len(reached)
-        self.last = max((r.last for r in reached if r.last and r.last.epoch == epoch), default=None)
+        #: The newest change packed in this run. It starts at nothing: what one partition had
+        #: before a crash says nothing about the others.
+        self.last: Identity | None = None
         self.repeats = 0
         self._open: list[Rows] = []
         # Up to here a row may be a repeat; past it nobody needs to look.
-        self._repeat_until = self.last.position if self.last else 0
+        self._repeat_until = max(
+            (r.last.position for r in reached if r.last and r.last.epoch == epoch), default=0
+        )
 
     def open(self, resource: str, items: Sequence[str], key: Sequence[int]) -> Rows:
         """A new car's rows; the rows already waiting under an older schema keep their own car."""
@@ -153,7 +157,9 @@ class TrainBuilder:
         self.rows = self.bytes = 0
         self.waiting = [0] * len(self.reached)
         for partition, train in trains.items():
-            train.manifest.last = self.reached[partition].last = self.last
+            place = self.reached[partition]
+            before = place.last if place.last is not None and place.last.epoch == self.epoch else None
+            train.manifest.last = place.last = max(filter(None, (before, self.last)), default=None)
         return [trains[partition] for partition in sorted(trains)]
 
     def _pack_rows(self, rows: Rows, trains: dict[int, Packed], now: int) -> None:
