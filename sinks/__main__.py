@@ -49,6 +49,22 @@ class Reader:
         return {file: file.stat().st_mtime_ns for file in files}
 
 
+class Sparingly(logging.Filter):
+    """Lets one line through every ten seconds: kafka-python says several a second that a broker
+    is away."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._next = 0.0
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        if record.created < self._next and record.name.startswith("kafka"):
+            return False
+        if record.name.startswith("kafka"):
+            self._next = record.created + 10
+        return True
+
+
 def main(name: str) -> None:
     """Run until SIGTERM; contracts that change are taken up without losing a row."""
     asked: list[int] = []
@@ -69,6 +85,8 @@ if __name__ == "__main__":
         level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr
     )
     logging.getLogger("kafka").setLevel(logging.ERROR)
+    for handler in logging.getLogger().handlers:
+        handler.addFilter(Sparingly())
     if len(sys.argv) != 2:
         sys.exit("usage: python -m sinks NAME")
     try:

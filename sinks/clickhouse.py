@@ -1,6 +1,6 @@
 """The ClickHouse edge of all sinks: HTTP with Arrow in and JSON or Arrow out, one connection kept.
 
-Measured here against clickhouse-driver (native protocol, columnar): docs/architecture.md.
+Measured against clickhouse-driver (native protocol, columnar) in docs/sinks.md.
 Protocol: https://clickhouse.com/docs/interfaces/http
 """
 

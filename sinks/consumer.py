@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import logging
-import threading
+import os
+import re
+import time
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from kafka import KafkaConsumer, TopicPartition
-from kafka.consumer.subscription_state import ConsumerRebalanceListener
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError, RetriableError
 from kafka.structs import OffsetAndMetadata
 
@@ -19,62 +19,72 @@ log = logging.getLogger(__name__)
 
 #: A train of the largest size must fit; rows, not bytes, bound what a sink is handed.
 FETCH_BYTES = 16 << 20
+#: Seconds until a station just attached is noticed.
+LOOK_EVERY = 2.0
 
 
-class Assigned(ConsumerRebalanceListener):  # type: ignore[misc]
-    """Notes what the group gave and took. Called on the consumer's I/O thread: it must not wait."""
+class Partitions:
+    """The partitions that are this process's: of the topics that match, its share.
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._given: set[TopicPartition] = set()
-        self._taken: set[TopicPartition] = set()
-        self.consumer: KafkaConsumer | None = None
+    Shares are fixed (`DATARAIL_SHARE=0/1`: number 0 of 1 process), as a StatefulSet's ordinals
+    are, and not given out by a group: a sink resumes from its own marks anyway, nothing is ever
+    rebalanced, and two processes never write the same partition.
+    """
 
-    def on_partitions_assigned(self, assigned: Iterable[TopicPartition]) -> None:
-        # Paused, so that nothing arrives before the sink has said where to go on.
-        assert self.consumer is not None
-        self.consumer.pause(*assigned)
-        with self._lock:
-            self._given.update(assigned)
+    def __init__(self, consumer: KafkaConsumer, pattern: str, share: str = "0/1") -> None:
+        self._consumer = consumer
+        self._pattern = re.compile(pattern)
+        self._number, self._of = (int(part) for part in share.split("/"))
+        self._mine: set[TopicPartition] = set()
+        self._due = 0.0
 
-    def on_partitions_revoked(self, revoked: Iterable[TopicPartition]) -> None:
-        with self._lock:
-            self._given.difference_update(revoked)
-            self._taken.update(revoked)
+    def changes(self) -> set[TopicPartition]:
+        """Partitions that came since the last call, paused until they are placed. Looks every
+        two seconds."""
+        if time.monotonic() < self._due:
+            return set()
+        self._due = time.monotonic() + LOOK_EVERY
+        try:
+            found = {
+                TopicPartition(topic, number)
+                for topic in self._consumer.topics()
+                if self._pattern.match(topic)
+                for number in self._consumer.partitions_for_topic(topic) or ()
+                if number % self._of == self._number
+            }
+        except KafkaError as error:
+            log.warning("topics cannot be listed: %s", kafka_trouble(error))
+            return set()
+        # While a broker starts it may not know all its topics yet; one that is gone for good
+        # does no harm by staying.
+        given = found - self._mine
+        if given:
+            self._mine |= given
+            self._consumer.assign(sorted(self._mine))
+            self._consumer.pause(*given)
+        return given
 
-    def changes(self) -> tuple[set[TopicPartition], set[TopicPartition]]:
-        """(given, taken) since the last call."""
-        with self._lock:
-            given, taken = self._given, self._taken
-            self._given, self._taken = set(), set()
-        return given, taken
 
-
-def open_consumer(servers: str, group: str, pattern: str, assigned: Assigned) -> KafkaConsumer:
-    """A consumer that commits by hand, sees new topics in about two seconds, and is given up by
-    the group ten seconds after its process was killed. Raises Transient or Terminal."""
+def open_consumer(servers: str, group: str, pattern: str) -> tuple[KafkaConsumer, Partitions]:
+    """A consumer that commits by hand, and its partitions. Raises Transient or Terminal."""
     try:
         consumer = KafkaConsumer(
             bootstrap_servers=servers,
+            bootstrap_timeout_ms=5000,
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            partition_assignment_strategy=[CooperativeStickyAssignor],
             fetch_min_bytes=1,
             fetch_max_bytes=FETCH_BYTES,
             max_partition_fetch_bytes=FETCH_BYTES // 4,
             max_poll_records=1000,
-            metadata_max_age_ms=2000,
-            session_timeout_ms=10_000,
-            heartbeat_interval_ms=1000,
-            reconnect_backoff_max_ms=2000,
+            metadata_max_age_ms=60_000,
+            reconnect_backoff_max_ms=1000,
             allow_auto_create_topics=False,
         )
-        assigned.consumer = consumer
-        consumer.subscribe(pattern=pattern, listener=assigned)
     except KafkaError as error:
         raise kafka_trouble(error) from error
-    return consumer
+    return consumer, Partitions(consumer, pattern, os.environ.get("DATARAIL_SHARE", "0/1"))
 
 
 def plain_consumer(servers: str) -> KafkaConsumer:
@@ -82,6 +92,8 @@ def plain_consumer(servers: str) -> KafkaConsumer:
     try:
         return KafkaConsumer(
             bootstrap_servers=servers,
+            bootstrap_timeout_ms=5000,
+            reconnect_backoff_max_ms=1000,
             group_id=None,
             enable_auto_commit=False,
             auto_offset_reset="earliest",

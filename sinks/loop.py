@@ -14,7 +14,7 @@ from datarail import metrics
 from datarail.errors import BadRecord, Terminal, Transient
 from datarail.position import Mark
 from datarail.settings import Settings
-from sinks.consumer import Assigned, bounds, commit, kafka_trouble, open_consumer
+from sinks.consumer import Partitions, bounds, commit, kafka_trouble, open_consumer
 from sinks.feeds import TRAINS, Feed, Record
 from sinks.passing import moved_on, new_in
 from sinks.port import Arrival, Sink
@@ -41,8 +41,8 @@ class Loop:
         self.feed: Feed = getattr(sink, "feed", TRAINS)
         self.lands_at_flush: bool = getattr(sink, "lands_at_flush", False)
         self.watch = Watch(sink.name)
-        self.assigned = Assigned()
         self.consumer: KafkaConsumer = None
+        self.partitions: Partitions
         self.marks: dict[TopicPartition, Mark] = {}  # handed to the sink; not yet durable
         self.durable: dict[TopicPartition, int] = {}
         self.unplaced: set[TopicPartition] = set()
@@ -52,10 +52,8 @@ class Loop:
         self.show_again: float | None = None
 
     def run(self) -> None:
-        self.consumer = self._insisting(
-            lambda: open_consumer(
-                self.settings.kafka, group(self.sink.name), self.feed.pattern, self.assigned
-            )
+        self.consumer, self.partitions = self._insisting(
+            lambda: open_consumer(self.settings.kafka, group(self.sink.name), self.feed.pattern)
         )
         try:
             while not self.stopped():
@@ -88,7 +86,7 @@ class Loop:
             log.warning("%s: %s", self.sink.name, trouble)
             time.sleep(0.5)
             return
-        self._rebalance()
+        self._take_up()
         for part in _portions(polled, self._open):
             self._write(part)
             if getattr(self.sink, "full", False):
@@ -99,15 +97,8 @@ class Loop:
 
     # -- where to go on
 
-    def _rebalance(self) -> None:
-        given, taken = self.assigned.changes()
-        if taken:
-            self._flush()
-            for partition in taken:
-                for known in (self.marks, self.durable, self.stranded):
-                    known.pop(partition, None)
-            self.unplaced -= taken
-        self.unplaced |= given
+    def _take_up(self) -> None:
+        self.unplaced |= self.partitions.changes()
         if not self.unplaced:
             return
         try:
@@ -165,7 +156,7 @@ class Loop:
         partition = TopicPartition(record.topic, record.partition)
         mark = self.marks.get(partition)
         if mark is None:
-            return None  # not ours any more
+            return None  # it stands still
         where = f"{record.topic}/{record.partition} offset {record.offset}"
         if record.offset < mark.offset:
             self._strand(partition, f"{where} came after offset {mark.offset - 1}: the topic lost its end")
@@ -234,7 +225,7 @@ class Loop:
     # -- troubles
 
     def _insisting(self, call: Callable[[], T]) -> T:
-        """Call until it does not raise Transient; the group is kept alive meanwhile."""
+        """Call until it does not raise Transient."""
         wait = _FIRST_WAIT
         while True:
             try:
@@ -246,21 +237,8 @@ class Loop:
             while time.monotonic() < until:
                 if self.stopped():
                     raise _Stopped
-                self._stay_in_group()
                 time.sleep(min(0.2, wait))
             wait = min(wait * 2, _LONGEST_WAIT)
-
-    def _stay_in_group(self) -> None:
-        if self.consumer is None:
-            return
-        flowing = self.consumer.assignment() - self.consumer.paused()
-        self.consumer.pause(*flowing)
-        try:
-            self.consumer.poll(timeout_ms=0)
-        except KafkaError as error:
-            log.warning("%s: %s", self.sink.name, kafka_trouble(error))
-        finally:
-            self.consumer.resume(*(flowing & self.consumer.assignment()))
 
     def _unshown(self, _offsets: object) -> None:
         self.show_again = time.monotonic() + 1.0
@@ -275,7 +253,7 @@ class Loop:
             try:
                 end = self.consumer.highwater(partition)
             except KafkaError:
-                continue  # taken away this moment
+                continue
             if end is not None:
                 lag = max(end - mark.offset, 0)
                 behind += lag

@@ -36,8 +36,9 @@ from sinks.reread import reread
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
 
-#: A buffer is flushed at this size even before its time; rows and bytes of Arrow in memory.
-FULL_ROWS, FULL_BYTES = 100_000, 64 << 20
+#: A buffer is flushed at this size even before its time; bytes as in Kafka, compressed: some
+#: five times as many in memory.
+FULL_ROWS, FULL_BYTES = 100_000, 16 << 20
 #: Seconds between flushes: at the head of the line, and while catching up (larger blocks are
 #: several times cheaper for the server, and nobody sees a second of difference then).
 FRESH, CATCHING_UP, BEHIND = 1.0, 3.0, 5.0
@@ -128,7 +129,7 @@ class PlannedSink:
             self._marks[place] = moved_on(self._marks.get(place, Mark()), arrival.offset, arrival.train)
             self._buffer.append(arrival)
             self._rows += arrival.train.manifest.rows
-            self._bytes += len(arrival.record) + sum(car.nbytes for car in arrival.train.cars)
+            self._bytes += len(arrival.record) + sum(car.bytes for car in arrival.train.manifest.cars)
 
     @property
     def full(self) -> bool:

@@ -11,6 +11,8 @@ v: the last change that touched it (sinks.latest); h: the commit of a newer chan
 
 In the local contributions a source key has `<version><state><theme keys>`: state S (set), H (set,
 a newer change is held) or D (deleted); theme keys are a JSON list, one (or null) for each feed.
+Where one is null, the contributions follow, each after a tab: Redis does not have them, and a
+later change may leave items out.
 """
 
 from __future__ import annotations
@@ -35,12 +37,11 @@ GOLDEN_PREFIX = "golden:{"
 class Built:
     """Columns beside a reduced frame's rows, the same height.
 
-    keys: per feed, the theme key or null. keys_json: the list of them as JSON. texts: per feed,
-    the contribution as Redis has it. value: what the local contributions have.
+    keys: per feed, the theme key or null. texts: per feed, the contribution as Redis has it.
+    value: what the local contributions have.
     """
 
     keys: list[pl.Series]
-    keys_json: pl.Series
     texts: list[pl.Series]
     value: pl.Series
 
@@ -61,13 +62,20 @@ def build(frame: pl.DataFrame, plan: ResourcePlan) -> Built:
     keys_json = pl.concat_str(pl.lit("["), pl.concat_str(every, separator=","), pl.lit("]"))
     deleted = frame["_op"] == _DELETE
     state = pl.when(deleted).then(pl.lit(DELETED.decode())).otherwise(pl.lit(SET.decode()))
+    numbers = range(len(plan.feeds))
     done = body.select(
+        "_version",
+        state.alias("state"),
         keys_json.alias("keys_json"),
-        pl.concat_str("_version", state, keys_json).alias("value"),
+        pl.any_horizontal(pl.col(f"k{number}").is_null() for number in numbers).alias("homeless") & ~deleted,
         *(_contribution(number, feed).alias(f"text{number}") for number, feed in enumerate(plan.feeds)),
     )
+    value = pl.concat_str("_version", "state", "keys_json")
+    if done["homeless"].any():
+        whole = pl.concat_str(value, *(f"text{number}" for number in numbers), separator="\t")
+        value = pl.when("homeless").then(whole).otherwise(value)
     texts = [done[f"text{number}"] for number in range(len(plan.feeds))]
-    return Built(keys, done["keys_json"], texts, done["value"])
+    return Built(keys, texts, done.select(value.alias("value")).to_series())
 
 
 def theme_key(frame: pl.DataFrame, feed: FeedPlan) -> pl.Series:
@@ -135,8 +143,13 @@ def theme_keys_of(value: bytes) -> list[str | None]:
     """The theme keys in a local contribution; none of a deleted one."""
     if value[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
         return []
-    keys: list[str | None] = orjson.loads(value[VERSION_WIDTH + 1 :])
+    keys: list[str | None] = orjson.loads(value[VERSION_WIDTH + 1 :].partition(b"\t")[0])
     return keys
+
+
+def homeless_texts(value: bytes) -> list[bytes]:
+    """The contributions in a local contribution, one for each feed, when a theme key is null."""
+    return value.split(b"\t")[1:]
 
 
 def version_parts(versions: pl.Series) -> tuple[pa.Array, pa.Array]:

@@ -8,8 +8,9 @@ whole or cut in another place. A store that is ahead is not changed by what it k
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 
+import orjson
 import polars as pl
 import pyarrow as pa
 
@@ -18,15 +19,14 @@ from datarail.keys import partition_of
 from datarail.position import Mark
 from datarail.settings import Settings
 from datarail.themes import Theme
-from datarail.topics import station_of
 from sinks.clickhouse import ClickHouse
-from sinks.contributions import Contributions, ContributionStores, key_prefix
+from sinks.contributions import ContributionStores, key_prefix
 from sinks.latest import VERSION_WIDTH, Latest, latest
-from sinks.passing import moved_on
+from sinks.partition import Partition, gathered, not_void, truncate_note
 from sinks.past import Past
 from sinks.port import Arrival
 from sinks.redis_calls import connect
-from sinks.themes.build import DELETED, theme_keys_of
+from sinks.themes.build import DELETED, homeless_texts, theme_keys_of
 from sinks.themes.golden import Golden
 from sinks.themes.landing import Landing, former_values, land, land_held, with_former, withdrawals
 from sinks.themes.plan import ResourcePlan, fingerprint, plan_station
@@ -34,28 +34,6 @@ from sinks.themes.table import Cleared, ThemeTables
 
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
-
-
-class Partition:
-    """What the sink holds of one partition: its contributions, and the marks of the stores."""
-
-    def __init__(self, topic: str, number: int, contributions: Contributions) -> None:
-        self.topic = topic
-        self.number = number
-        self.station = station_of(topic)
-        self.contributions = contributions
-        self.mark = Mark()
-        self.golden_mark: Mark | None = None
-        self._cleared: dict[str, bytes | None] = {}
-
-    def cleared(self, resource: str) -> bytes | None:
-        """Version of the last truncate: what is older is void wherever it is."""
-        if resource not in self._cleared:
-            self._cleared[resource] = self.contributions.note(f"truncated {resource}")
-        return self._cleared[resource]
-
-    def clear(self, resource: str, version: bytes) -> None:
-        self._cleared[resource] = version
 
 
 class ThemesSink:
@@ -159,7 +137,7 @@ class ThemesSink:
                 log.warning("themes: %s is derived anew from history: %s", where, reason)
             local = self._derive(part, shape, sweep=reason is not None)
             landed = local
-        part.mark, part.golden_mark = local, self._golden.mark(part.topic, part.number)
+        part.mark, part.remote = local, self._golden.mark(part.topic, part.number)
         return min(local, landed or Mark(), key=lambda mark: mark.offset)
 
     def _derive(self, part: Partition, shape: bytes, *, sweep: bool) -> Mark:
@@ -199,16 +177,8 @@ class ThemesSink:
 
     # -- a batch of one partition
 
-    def _write(self, part: Partition, arrivals: Iterable[Arrival]) -> None:
-        plans = self._plans.get(part.station, {})
-        cars: dict[str, list[pa.RecordBatch]] = {}
-        mark = part.mark
-        for arrival in arrivals:
-            train = arrival.train
-            for entry, car in zip(train.manifest.cars, train.cars, strict=True):
-                if entry.resource in plans and car.num_rows:
-                    cars.setdefault(entry.resource, []).append(car)
-            mark = moved_on(mark, arrival.offset, train)
+    def _write(self, part: Partition, arrivals: Sequence[Arrival]) -> None:
+        cars, mark = gathered(arrivals, part.mark, self._plans.get(part.station, {}))
         self._land(part, cars, mark)
 
     def _land(self, part: Partition, cars: Mapping[str, list[pa.RecordBatch]], mark: Mark | None) -> None:
@@ -220,21 +190,21 @@ class ThemesSink:
         for resource, some in cars.items():
             plan = self._plans[part.station][resource]
             reduced = latest(some, plan.items)
+            truncated = part.truncated(resource)
             if reduced.truncated is not None:
-                version, commit = reduced.truncated[0].encode(), reduced.truncated[1]
-                cleared.append(Cleared(plan.station, resource, part.number, reduced.truncated[0], commit))
-                if version > (part.cleared(resource) or b""):
-                    self._truncate(part, plan, version)
-                    notes.append((f"truncated {resource}", version))
-                    part.clear(resource, version)
-            self._gather(landing, part, plan, _not_void(reduced, part.cleared(resource)))
+                version, commit = reduced.truncated
+                cleared.append(Cleared(plan.station, resource, part.number, version, commit))
+                if version.encode() > (truncated or b""):
+                    truncated = version.encode()
+                    self._truncate(part, plan, truncated)
+                    notes.append((truncate_note(resource), truncated))
+            self._gather(landing, part, plan, not_void(reduced, truncated), truncated)
         if mark is None:
             self._golden.apply(landing.changes)
         else:
-            ahead = part.golden_mark is not None and part.golden_mark.offset > mark.offset
-            self._golden.apply_and_mark(landing.changes, part.topic, part.number, mark, part.golden_mark)
-            if not ahead:
-                part.golden_mark = mark
+            self._golden.apply_and_mark(landing.changes, part.topic, part.number, mark, part.remote)
+            if part.remote is None or part.remote.offset <= mark.offset:
+                part.remote = mark
         later = mark is not None and mark.offset > part.mark.offset
         part.contributions.put(landing.keys, landing.values, mark if later else None, notes)
         for store, rows in landing.rows:
@@ -248,11 +218,12 @@ class ThemesSink:
             if later:
                 part.mark = mark
 
-    def _gather(self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: Latest) -> None:
+    def _gather(
+        self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: Latest, truncated: bytes | None
+    ) -> None:
         prefix = key_prefix(plan.resource)
-        cleared = part.cleared(plan.resource)
         keys = [prefix + key for key in reduced.good["_key"].cast(pl.Binary).to_list()]
-        known = _not_older(part.contributions.get(keys), cleared) if keys else []
+        known = part.without_void(part.contributions.get(keys), truncated) if keys else []
         for key, items in reduced.unchanged.items():
             at = reduced.good["_key"].index_of(key)
             if at is not None:  # else a truncate has made it void
@@ -261,7 +232,7 @@ class ThemesSink:
         land(landing, reduced, known, plan, part.number)
         if reduced.held.height:
             held = [prefix + key for key in reduced.held["_key"].cast(pl.Binary).to_list()]
-            there = dict(zip(held, _not_older(part.contributions.get(held), cleared), strict=True))
+            there = dict(zip(held, part.without_void(part.contributions.get(held), truncated), strict=True))
             there |= dict(zip(landing.keys[start:], landing.values[start:], strict=True))
             land_held(landing, reduced, there, plan)
 
@@ -271,11 +242,12 @@ class ThemesSink:
         if old is None or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
             return frame
         key = frame["_key"][at]
+        texts = homeless_texts(old)
         contributions = [
-            None
-            if theme_key is None
-            else self._golden.read(feed.store, theme_key, f"{feed.source}/{key}".encode())
-            for feed, theme_key in zip(plan.feeds, theme_keys_of(old), strict=True)
+            orjson.loads(texts[number])
+            if texts
+            else self._golden.read(feed.store, theme_key or "", f"{feed.source}/{key}".encode())
+            for number, (feed, theme_key) in enumerate(zip(plan.feeds, theme_keys_of(old), strict=True))
         ]
         former = former_values(plan, old, contributions)
         return with_former(frame, at, {item: former.get(item) for item in items})
@@ -294,19 +266,3 @@ class ThemesSink:
                 ]
             )
             part.contributions.forget(key for key, _ in older)
-
-
-def _not_older(values: list[bytes | None], cleared: bytes | None) -> list[bytes | None]:
-    if cleared is None:
-        return values
-    return [None if value is None or value[:VERSION_WIDTH] < cleared else value for value in values]
-
-
-def _not_void(reduced: Latest, cleared: bytes | None) -> Latest:
-    """Without what a truncate that is already known has made void."""
-    if cleared is None:
-        return reduced
-    text = cleared.decode()
-    reduced.good = reduced.good.filter(pl.col("_version") >= text)
-    reduced.held = reduced.held.filter(pl.col("_version") > text)
-    return reduced

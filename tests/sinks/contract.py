@@ -7,6 +7,7 @@ what can be read from the sink's stores afterwards must be the same.
 from __future__ import annotations
 
 import contextlib
+from abc import ABC, abstractmethod
 
 import pytest
 from trains import Maker, Row, create_topic, new_station, person, send
@@ -22,20 +23,20 @@ class Killed(BaseException):
     """Stands for kill -9: nothing of the sink's own runs after it."""
 
 
-class SinkContract:
+class SinkContract(ABC):
     """Tests for one sink. `open` makes it; `state` reads what it landed of a station, without
     the station's name in it; `cut` makes the sink's store fail."""
 
-    def open(self, settings: Settings, station: str) -> Sink:
-        raise NotImplementedError
+    @abstractmethod
+    def open(self, settings: Settings, station: str) -> Sink: ...
 
-    def state(self, settings: Settings, station: str) -> object:
-        raise NotImplementedError
+    @abstractmethod
+    def state(self, settings: Settings, station: str) -> object: ...
 
+    @abstractmethod
     def cut(self, sink: Sink, after: int, error: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
         """From the `after`-th call on, the sink's store raises `error`, that call's effects
         having reached the store (the answer is lost, not the call)."""
-        raise NotImplementedError
 
     #: After how many calls to its store a sink is cut: every step of a flush, and beyond.
     steps = range(1, 12)

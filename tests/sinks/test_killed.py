@@ -22,7 +22,7 @@ from datarail.settings import Settings
 from datarail.topics import raw
 from datarail.topics import train as train_topic
 from datarail.train import encode
-from deploy import supervision
+from deploy import line, supervision
 from sinks.clickhouse import ClickHouse, Refused
 from sinks.ledger.query import per_hop
 
@@ -53,13 +53,16 @@ def process(servers: Settings, sink: str, log: Path) -> Iterator[subprocess.Pope
         started.wait()
 
 
-def send_all(servers: Settings, station: str, topic: str, pause: float) -> None:
-    makers = [Maker(station, partition) for partition in (0, 1)]
+def both(station: str) -> list[Maker]:
+    return [Maker(station, partition) for partition in (0, 1)]
+
+
+def send_all(servers: Settings, makers: list[Maker], pause: float) -> None:
     producer = KafkaProducer(bootstrap_servers=servers.kafka)
     for number in range(TRAINS):
         arrival = makers[number % 2].arrival([person(number * ROWS + row) for row in range(ROWS)])
         value, headers = encode(arrival.train.manifest, arrival.train.cars)
-        producer.send(topic, value, partition=number % 2, headers=headers)
+        producer.send(arrival.topic, value, partition=number % 2, headers=headers)
         time.sleep(pause)
     producer.flush()
     producer.close()
@@ -93,7 +96,7 @@ def test_history_killed_again_and_again_lands_every_row_once(
 ) -> None:
     chance = random.Random(7)
     log = tmp_path / "log"
-    send_all(servers, station, train_topic(station), 0)
+    send_all(servers, both(station), 0)
     for _ in range(4):
         with process(servers, "history", log):
             time.sleep(chance.uniform(1.5, 4.0))
@@ -112,7 +115,7 @@ def test_history_killed_again_and_again_lands_every_row_once(
 def test_clickhouse_killed_under_history_and_ledger(servers: Settings, station: str, tmp_path: Path) -> None:
     logs = [tmp_path / "history", tmp_path / "ledger"]
     with process(servers, "history", logs[0]) as history, process(servers, "ledger", logs[1]) as ledger:
-        sending = threading.Thread(target=send_all, args=(servers, station, train_topic(station), 0.03))
+        sending = threading.Thread(target=send_all, args=(servers, both(station), 0.03))
         sending.start()
         for _ in range(2):
             time.sleep(3)
@@ -126,3 +129,27 @@ def test_clickhouse_killed_under_history_and_ledger(servers: Settings, station: 
         assert history.poll() is None and ledger.poll() is None  # they waited, and did not give up
     assert landed(servers, station) == [TRAINS * ROWS] * 3
     assert counted(servers, station) == TRAINS * ROWS
+
+
+def test_kafka_away_for_a_while(servers: Settings, station: str, tmp_path: Path) -> None:
+    log = tmp_path / "log"
+    makers = both(station)
+    with process(servers, "history", log) as history:
+
+        def wait_for(rows: int) -> None:
+            deadline = time.monotonic() + PATIENCE
+            while (found := landed(servers, station)) is None or found[:2] != [rows] * 2:
+                assert time.monotonic() < deadline, f"{found}\n{log.read_text()[-3000:]}"
+                time.sleep(0.5)
+
+        send_all(servers, makers, 0)
+        wait_for(TRAINS * ROWS)
+        os.kill(supervision.processes(servers)["kafka"]["pid"], signal.SIGKILL)
+        supervision.stop(servers, ["kafka"])
+        time.sleep(12)  # more than the group's patience
+        assert history.poll() is None, log.read_text()[-3000:]
+        line.up(servers, only_servers=True)
+        send_all(servers, makers, 0)
+        wait_for(2 * TRAINS * ROWS)
+        history.send_signal(signal.SIGTERM)
+        assert history.wait(15) == 0
