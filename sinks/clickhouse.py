@@ -174,7 +174,8 @@ def create_table(
     ttl: str | None = None,
 ) -> None:
     """Create a table if missing, ready for exactly-once inserts by token. `columns` are SQL."""
-    window = ", non_replicated_deduplication_window = 1000" if engine in ("MergeTree", "ReplacingMergeTree") else ""
+    keeps_tokens = engine in ("MergeTree", "ReplacingMergeTree")
+    window = ", non_replicated_deduplication_window = 1000" if keeps_tokens else ""
     store.command(
         f"CREATE TABLE IF NOT EXISTS {table} ({', '.join(columns)}) ENGINE = {engine} "
         + (f"PARTITION BY {partition} " if partition else "")
