@@ -186,8 +186,15 @@ def _fill(
         for former in earlier.iter_rows(named=True):
             sent = [item for item in missing if item not in left_out.get(former["_version"], ())]
             for item in sent:
-                good[row, column(item)] = former[column(item)]
+                good = with_value(good, row, column(item), former[column(item)])
             missing = [item for item in missing if item not in sent]
         if missing:
             unchanged[key] = missing
     return good, unchanged
+
+
+def with_value(frame: pl.DataFrame, row: int, name: str, value: object) -> pl.DataFrame:
+    """The frame with one value replaced, null included (a Series of Polars takes none)."""
+    series = frame[name]
+    one = pl.Series(name, [value], dtype=series.dtype)
+    return frame.with_columns(pl.concat([series[:row], one, series[row + 1 :]]))

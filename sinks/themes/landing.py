@@ -18,7 +18,7 @@ import polars as pl
 from datarail.contract import StoreName
 from datarail.train import column
 from sinks.contributions import key_prefix
-from sinks.latest import VERSION_WIDTH, Latest
+from sinks.latest import VERSION_WIDTH, Latest, with_value
 from sinks.texts import as_bytes
 from sinks.themes.build import (
     DELETED,
@@ -133,7 +133,7 @@ def with_former(frame: pl.DataFrame, row: int, values: Mapping[str, str | None])
     """The frame with former values put in for one row's unchanged items."""
     for item, text in values.items():
         name = column(item)
-        frame[row, name] = parsed(text, frame.schema[name])
+        frame = with_value(frame, row, name, parsed(text, frame.schema[name]))
     return frame
 
 

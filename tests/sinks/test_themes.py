@@ -316,7 +316,7 @@ class Killed(BaseException):
 
 
 @settings(
-    max_examples=400,
+    max_examples=60,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate],
     suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],

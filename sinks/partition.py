@@ -1,0 +1,69 @@
+"""One partition as a sink with contributions knows it: its marks, and what truncates made void."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import polars as pl
+import pyarrow as pa
+
+from datarail.position import Mark
+from datarail.topics import station_of
+from sinks.contributions import Contributions
+from sinks.latest import VERSION_WIDTH, Latest
+from sinks.passing import moved_on
+from sinks.port import Arrival
+
+
+class Partition:
+    """mark: trains up to it are in the contributions. remote: what Redis has acknowledged."""
+
+    def __init__(self, topic: str, number: int, contributions: Contributions) -> None:
+        self.topic = topic
+        self.number = number
+        self.station = station_of(topic)
+        self.contributions = contributions
+        self.mark = Mark()
+        self.remote: Mark | None = None
+
+    def __str__(self) -> str:
+        return f"{self.topic}/{self.number}"
+
+    def truncated(self, resource: str) -> bytes | None:
+        """Version of the resource's last truncate: what is older is void, wherever it is."""
+        return self.contributions.note(truncate_note(resource))
+
+    def without_void(self, values: list[bytes | None], truncated: bytes | None) -> list[bytes | None]:
+        """Contributions, with those None that a truncate has made void."""
+        if truncated is None:
+            return values
+        return [None if value is None or value[:VERSION_WIDTH] < truncated else value for value in values]
+
+
+def truncate_note(resource: str) -> str:
+    """The name under which contributions note a resource's last truncate."""
+    return f"truncated {resource}"
+
+
+def not_void(reduced: Latest, truncated: bytes | None) -> Latest:
+    """Reduced changes without those that a truncate has made void before they came."""
+    if truncated is None:
+        return reduced
+    text = truncated.decode()
+    reduced.good = reduced.good.filter(pl.col("_version") >= text)
+    reduced.held = reduced.held.filter(pl.col("_version") > text)
+    return reduced
+
+
+def gathered(
+    arrivals: Sequence[Arrival], mark: Mark, wanted: Mapping[str, object]
+) -> tuple[dict[str, list[pa.RecordBatch]], Mark]:
+    """The cars of the resources wanted, in order of arrival, and the mark after these trains."""
+    cars: dict[str, list[pa.RecordBatch]] = {}
+    for arrival in arrivals:
+        train = arrival.train
+        for entry, car in zip(train.manifest.cars, train.cars, strict=True):
+            if entry.resource in wanted and car.num_rows:
+                cars.setdefault(entry.resource, []).append(car)
+        mark = moved_on(mark, arrival.offset, train)
+    return cars, mark
