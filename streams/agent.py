@@ -27,8 +27,8 @@ from streams.topic_setup import read_mark
 log = logging.getLogger(__name__)
 
 #: One departure takes in no more than this: memory stays bounded, and so does its train.
-MOST_ROWS = 64_000
-MOST_BYTES = 3 << 20
+MOST_ROWS = 16_000
+MOST_BYTES = 1 << 20
 #: Room for headers and framing beside a train's value.
 _LARGEST_TRAIN = LARGEST - (1 << 16)
 _BACKOFF = (0.1, 0.3, 1.0, 3.0, 5.0)

@@ -99,13 +99,14 @@ class Cleaner:
         _judge(frame, plan, judged, known, unread, findings)
         if plan.missing:
             _tell_missing(plan, judged, findings)
-        frame = frame.with_columns(self._key(frame))
+        if len(self.resource.key) > 1:
+            frame = frame.with_columns(self._long_key(frame))
         batch = self._assemble(car, frame, findings)
         columns = [name for name in _META_NAMES if name != "_unchanged"]
         columns += ["_key", *(column(name) for name in self.resource.items)]
         return Cleaned(
             batch,
-            frame.select(columns),
+            frame[columns],
             findings,
             filtered,
             tuple(plan.missing),
@@ -150,14 +151,10 @@ class Cleaner:
             plan = self._plans[written] = Plan(self.resource, written)
         return plan
 
-    def _key(self, frame: pl.DataFrame) -> pl.Expr:
+    def _long_key(self, frame: pl.DataFrame) -> pl.Expr:
         key = self.resource.key
-        lost = [item for item in key if WRITTEN + item not in frame.columns]
-        if lost:
-            # Without its key column a row is a thing of its own, as in a table without a key.
+        if any(WRITTEN + item not in frame.columns for item in key):
             return key_column([])
-        if len(key) < 2:
-            return key_column(key)
         parts = [pl.col(WRITTEN + item) for item in key]
         special = pl.any_horizontal(
             part.str.contains(_KEY_SPECIALS).any() | part.is_null().any() for part in parts
@@ -165,13 +162,11 @@ class Cleaner:
         if frame.select(special.alias("special")).item():
             return key_column(key)
         # Escaping costs 35 passes a column; most keys hold nothing that needs it.
-        return pl.concat_str(
-            [pl.lit('["'), *_between(parts, pl.lit('","')), pl.lit('"]')],
-        ).alias("_key")
+        return pl.concat_str([pl.lit('["'), *_between(parts, pl.lit('","')), pl.lit('"]')]).alias("_key")
 
     def _assemble(self, car: pa.RecordBatch, frame: pl.DataFrame, findings: Findings) -> pa.RecordBatch:
         items = self.resource.items
-        fresh = frame.select("_key", *(column(name) for name in items))
+        fresh = frame[["_key", *(column(name) for name in items)]]
         types = [pa.utf8(), *(arrow_type(item.type, item.precision, item.scale) for item in items.values())]
         table = fresh.to_arrow(compat_level=pl.CompatLevel.oldest())
         arrays = [
@@ -288,7 +283,6 @@ def _map_codes(frame: pl.DataFrame, plan: Plan, judged: Mask | None, findings: F
     if not plan.coded:
         return frame
     coded = frame.select(expression for _, _, expression in plan.coded)
-    mapped = []
     for each, codes, _ in plan.coded:
         text, code = frame[column(each.name)], coded[column(each.name)]
         if code.null_count() > text.null_count():
@@ -297,8 +291,8 @@ def _map_codes(frame: pl.DataFrame, plan: Plan, judged: Mask | None, findings: F
             found = pl.DataFrame({"text": plain}).select(codes.apply(pl.col("text"))).to_series()
             _tell_spelling(each, codes.told_elsewhere, rows, text.gather(rows), found, judged, findings)
             code = code.scatter(rows, found.zip_with(found.is_not_null(), plain)).alias(text.name)
-        mapped.append(code)
-    return frame.with_columns(mapped)
+        frame.replace_column(frame.get_column_index(text.name), code)
+    return frame
 
 
 def _tell_spelling(

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 import polars as pl
 
 from datarail.contract import Item, Resource
+from datarail.keys import key_column
 from datarail.train import WRITTEN, column
 from streams import coerce
 from streams.rules import BUILDERS, MENDS
@@ -103,6 +104,10 @@ class Plan:
         self.first += [
             pl.lit(None, dtype=polars_type(resource.items[name])).alias(column(name)) for name in self.missing
         ]
+        key = resource.key
+        if len(key) < 2:
+            # Without its key column a row is a thing of its own, as in a table without a key.
+            self.first.append(key_column(key if set(key) <= written else []))
         self.doubts = [doubt for plan in self.plans.values() for doubt in plan.doubts()]
         self.rules: list[Rule] = [
             BUILDERS[check.check](Place(name, resource.items), check)
