@@ -62,6 +62,7 @@ class Rows:
         "ops",
         "resource",
         "runs",
+        "schema",
         "second",
         "target",
         "unchanged",
@@ -73,6 +74,7 @@ class Rows:
         self.items = tuple(items)
         self.key = tuple(key)
         self.width = len(items)
+        self.schema = raw_schema(self.items)
         self.closed = False
         self.clear()
 
@@ -190,11 +192,11 @@ class TrainBuilder:
                 pa.array(index),
                 pa.array(part),
                 pa.array(xid),
-                pa.array(commit).cast(_UTC),
+                pa.array(commit).view(_UTC),
                 _bitmaps(rows.unchanged, count, rows.width),
                 *values,
             ],
-            schema=raw_schema(rows.items),
+            schema=rows.schema,
         )
         for partition in range(len(self.reached)):
             mask = (target == partition) | (target == EVERY)
@@ -250,11 +252,11 @@ class TrainBuilder:
 
 def count_ops(ops: npt.NDArray[np.uint8], partition: int) -> dict[str, int]:
     """Changes by operation. A truncate goes everywhere and is counted by partition 0 alone."""
-    numbers, counts = np.unique(ops, return_counts=True)
+    written = ops.tobytes()
     return {
-        chr(op): int(number)
-        for op, number in zip(numbers, counts, strict=True)
-        if op != TRUNCATE or partition == 0
+        chr(op): number
+        for op in (CREATE, UPDATE, DELETE, READ, TRUNCATE)
+        if (number := written.count(op)) and (op != TRUNCATE or partition == 0)
     }
 
 
