@@ -108,6 +108,8 @@ class Manifest:
 
     seq: by lane, the first and last number inside. Clean trains cover what the raw trains
     covered, dropped rows included, so that the next hop can see gaps.
+    Clean trains name every lane known, so that the last one alone is the whole mark: a lane of
+    which there is nothing inside has the empty range (last + 1, last).
     last: identity of the last stream change up to which this partition is complete.
     raw: clean trains only: the half-open range of raw offsets they were made from.
     crc: CRC-32 of the value. Arrow does not check what it maps; a flipped bit must not pass.
