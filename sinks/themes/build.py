@@ -3,11 +3,12 @@
 In Redis a contribution is one JSON text with its head at fixed places, so that the script that
 guards it need not parse it:
 
-    {"v":"<version, 32 hex>","h":<µs or 0>,"c":<µs>,"f":{"name":"张三",...}}   values; nulls left out
-    {"v":"<version>","d":1}                                                  withdrawn
+    {"v":"<version, 32 hex>","h":<µs or 0>,"c":<µs>,"p":<partition>,"f":{"name":"张三",...}}
+    {"v":"<version>","d":1}    withdrawn
 
 v: the last change that touched it (sinks.latest); h: the commit of a newer change that is held,
-0: none; c: the commit its values are from.
+0: none; c: the commit its values are from; p: the partition that it came by; f: values, nulls
+left out.
 
 In the local contributions a source key has `<version><state><theme keys>`: state S (set), H (set,
 a newer change is held) or D (deleted); theme keys are a JSON list, one (or null) for each feed.
@@ -46,13 +47,13 @@ class Built:
     value: pl.Series
 
 
-def build(frame: pl.DataFrame, plan: ResourcePlan) -> Built:
+def build(frame: pl.DataFrame, plan: ResourcePlan, partition: int) -> Built:
     """The contributions of rows that were created, updated or read; deletes have no keys."""
     commit = frame["_commit"].cast(pl.Int64)
     keys, texts = [], []
     parts: dict[str, pl.Series] = {"_version": frame["_version"], "_commit": commit}
     for number, feed in enumerate(plan.feeds):
-        key = theme_key(frame, feed)
+        key = theme_keys(frame, feed)
         keys.append(key)
         parts[f"k{number}"] = quoted(key)
         for field, item, _ in feed.fields:
@@ -68,7 +69,10 @@ def build(frame: pl.DataFrame, plan: ResourcePlan) -> Built:
         state.alias("state"),
         keys_json.alias("keys_json"),
         pl.any_horizontal(pl.col(f"k{number}").is_null() for number in numbers).alias("homeless") & ~deleted,
-        *(_contribution(number, feed).alias(f"text{number}") for number, feed in enumerate(plan.feeds)),
+        *(
+            _contribution(number, feed, partition).alias(f"text{number}")
+            for number, feed in enumerate(plan.feeds)
+        ),
     )
     value = pl.concat_str("_version", "state", "keys_json")
     if done["homeless"].any():
@@ -78,7 +82,7 @@ def build(frame: pl.DataFrame, plan: ResourcePlan) -> Built:
     return Built(keys, texts, done.select(value.alias("value")).to_series())
 
 
-def theme_key(frame: pl.DataFrame, feed: FeedPlan) -> pl.Series:
+def theme_keys(frame: pl.DataFrame, feed: FeedPlan) -> pl.Series:
     """The golden record each row belongs to: datarail.keys.key_text over the cleaned values.
 
     Null (belongs to none) when the row is deleted, or when any part of the key is null or empty.
@@ -101,7 +105,7 @@ def theme_key(frame: pl.DataFrame, feed: FeedPlan) -> pl.Series:
     return pl.DataFrame(parts).select(pl.when(present).then(whole)).to_series()
 
 
-def _contribution(number: int, feed: FeedPlan) -> pl.Expr:
+def _contribution(number: int, feed: FeedPlan, partition: int) -> pl.Expr:
     fields = [
         pl.concat_str(pl.lit(f"{orjson.dumps(field).decode()}:"), pl.col(f"{number}/{field}"))
         for field, _, _ in feed.fields
@@ -112,7 +116,7 @@ def _contribution(number: int, feed: FeedPlan) -> pl.Expr:
         "_version",
         pl.lit('","h":0,"c":'),
         "_commit",
-        pl.lit(',"f":{'),
+        pl.lit(f',"p":{partition},"f":{{'),
         inside,
         pl.lit("}}"),
     )

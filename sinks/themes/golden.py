@@ -130,11 +130,20 @@ class Golden:
         contribution: dict[str, Any] = orjson.loads(text)
         return None if "d" in contribution else contribution
 
-    def fields(self) -> Iterator[tuple[bytes, list[bytes]]]:
-        """Every golden record's key and fields."""
+    def sources(self, station: str, partition: int) -> Iterator[tuple[bytes, list[bytes]]]:
+        """Every golden record's key, with the fields that came by this partition of a station."""
+        mine, by = f"{station}/".encode(), f',"p":{partition},'.encode()
         with passing():
             for key in self._client.scan_iter(match=f"{GOLDEN_PREFIX}*", count=1000):
-                yield key, self._client.hkeys(key)
+                found = self._client.hgetall(key).items()
+                yield (
+                    key,
+                    [
+                        name
+                        for name, text in found
+                        if name.startswith(mine) and by in text.partition(b'"f":')[0]
+                    ],
+                )
 
     def remove(self, key: bytes, fields: Sequence[bytes]) -> None:
         """Take contributions out with no trace: only where all is derived anew."""

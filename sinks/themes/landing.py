@@ -29,6 +29,7 @@ from sinks.themes.build import (
     golden_keys,
     held_flag,
     table_rows,
+    theme_keys,
     theme_keys_of,
     tombstone,
 )
@@ -54,7 +55,7 @@ def land(
     frame = reduced.good
     if frame.height == 0:
         return
-    built = build(frame, plan)
+    built = build(frame, plan, partition)
     keys = [key_prefix(plan.resource) + key for key in as_bytes(frame["_key"])]
     values = as_bytes(built.value)
     fresh = np.array(
@@ -191,7 +192,7 @@ def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: R
     earlier = reduced.overtaken
     if earlier.height == 0:
         return
-    passed = build(earlier, plan)
+    passed = [theme_keys(earlier, feed) for feed in plan.feeds]
     final = pl.DataFrame(
         {
             "_key": reduced.good["_key"],
@@ -200,7 +201,7 @@ def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: R
         }
     )
     through = pl.DataFrame(
-        {"_key": earlier["_key"], **{f"k{number}": keys for number, keys in enumerate(passed.keys)}}
+        {"_key": earlier["_key"], **{f"k{number}": keys for number, keys in enumerate(passed)}}
     ).unique(maintain_order=True)
     moves = through.join(final, on="_key", how="left", maintain_order="left")
     for number, feed in enumerate(plan.feeds):

@@ -15,7 +15,6 @@ import polars as pl
 import pyarrow as pa
 
 from datarail.contract import Contract, StoreName
-from datarail.keys import partition_of
 from datarail.position import Mark
 from datarail.settings import Settings
 from datarail.themes import Theme
@@ -49,14 +48,12 @@ class ThemesSink:
         tables: ThemeTables,
         stores: ContributionStores,
         past: Past,
-        partitions: int,
     ) -> None:
         self._plans = {station: plan_station(contract, themes) for station, contract in contracts.items()}
         self._golden = golden
         self._tables = tables
         self._stores = stores
         self._past = past
-        self._partitions = partitions
         self._open: dict[Place, Partition] = {}
 
     @classmethod
@@ -71,7 +68,6 @@ class ThemesSink:
             ThemeTables(ClickHouse(settings.clickhouse), themes),
             ContributionStores(settings.home, cls.name),
             Past(ClickHouse(settings.clickhouse)),
-            settings.partitions,
         )
 
     # -- the port
@@ -165,15 +161,9 @@ class ThemesSink:
 
     def _sweep(self, part: Partition) -> None:
         """Take what this partition contributed out of Redis; other partitions' stays."""
-        mine = f"{part.station}/".encode()
-        for key, fields in self._golden.fields():
-            gone = [name for name in fields if name.startswith(mine) and self._is_of(name, part)]
-            if gone:
-                self._golden.remove(key, gone)
-
-    def _is_of(self, field: bytes, part: Partition) -> bool:
-        _, resource, key = field.decode().split("/", 2)
-        return partition_of(resource.partition("#")[0], key, self._partitions) == part.number
+        for key, fields in self._golden.sources(part.station, part.number):
+            if fields:
+                self._golden.remove(key, fields)
 
     # -- a batch of one partition
 

@@ -66,8 +66,7 @@ class Line:
     def open(self) -> ThemesSink:
         self.crash()
         self.contract = self.contract or contract(self.station)
-        alone = self.servers.model_copy(update={"partitions": 1})  # every key is of partition 0 here
-        self.sink = ThemesSink.of(alone, {self.station: self.contract}, THEMES)
+        self.sink = ThemesSink.of(self.servers, {self.station: self.contract}, THEMES)
         return self.sink
 
     def crash(self) -> None:
