@@ -72,6 +72,10 @@ def build(settings: Settings, stations: Sequence[Station]) -> faust.App:
         try:
             async for event in stream.noack().events():
                 await loop.put(event)
+        except Exception:
+            # Faust would start the agent again without the events it had taken in.
+            log.critical("the agent has stopped", exc_info=True)
+            _leave()
         finally:
             work.cancel()
             await loop.close()
@@ -92,5 +96,9 @@ def _stop_loudly(work: asyncio.Task[None]) -> None:
     if work.cancelled():
         return
     log.critical("the loop has stopped", exc_info=work.exception())
+    _leave()
+
+
+def _leave() -> None:
     logging.shutdown()
     os._exit(1)

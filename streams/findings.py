@@ -13,12 +13,14 @@ from datarail.contract import Dimension, Item, Severity
 from datarail.finding import Finding
 from streams.masking import mask
 
+Mask = npt.NDArray[np.bool_]
+
 
 class Findings:
     """Findings of a car of `rows` rows."""
 
     def __init__(self, rows: int) -> None:
-        self.held: npt.NDArray[np.bool_] = np.zeros(rows, dtype=bool)
+        self.held: Mask = np.zeros(rows, dtype=bool)
         self._by_row: dict[int, list[Finding]] = defaultdict(list)
 
     def __bool__(self) -> bool:
