@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import suppress
 
-from kafka import KafkaConsumer, TopicPartition
+from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.admin import KafkaAdminClient, NewTopic
-from kafka.errors import KafkaError, TopicAlreadyExistsError
+from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
 from connectors.train_builder import Reached
 from datarail import topics
@@ -78,6 +78,25 @@ def partitions_of(consumer: KafkaConsumer, topic: str) -> list[int]:
             return sorted(found)
         consumer.poll(100)
     raise Transient(f"Kafka knows no topic {topic} yet", part="connector")
+
+
+def end(producer: KafkaProducer, seconds: float) -> None:
+    """Close a producer, whatever is still under way after so many seconds.
+
+    kafka-python's own close() raises then and leaves its sender running (3.0.12): that could
+    deliver trains after a successor has read where to go on. Raises Terminal when the sender
+    does not end: only a new process is sure to be alone.
+    """
+    try:
+        producer.close(timeout=seconds)
+    except KafkaTimeoutError:
+        sender = producer._sender
+        sender.force_close()
+        sender.join(10)
+        if sender.is_alive():
+            raise Terminal("the Kafka producer does not end", part="connector") from None
+        with suppress(KafkaError):
+            producer.close(timeout=0)
 
 
 def away(settings: Settings, error: KafkaError) -> Transient:

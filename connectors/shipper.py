@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
 
-from connectors.log_topics import away
+from connectors.log_topics import away, end
 from connectors.train_builder import Packed
 from datarail import metrics, topics
 from datarail.errors import Terminal, Transient
@@ -141,8 +141,9 @@ class Shipper:
                 while_waiting()
                 time.sleep(0.002)
 
-    def close(self, timeout: float = 0) -> None:
-        self._producer.close(timeout=timeout)
+    def close(self, seconds: float = 1) -> None:
+        """Give what is under way so long, then end: nothing of ours is sent after this."""
+        end(self._producer, seconds)
         self.wake.close()
         self._poke.close()
 

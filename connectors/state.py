@@ -87,7 +87,7 @@ class State:
 
     def close(self) -> None:
         if self._producer is not None:
-            self._producer.close(timeout=5)
+            log_topics.end(self._producer, 2)
         self._consumer.close()
 
     def _take(self, milliseconds: int) -> None:

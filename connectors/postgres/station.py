@@ -6,10 +6,12 @@ import logging
 import threading
 import time
 from collections.abc import Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
 from functools import partial
 
 import psycopg2
+from kafka.errors import KafkaError
 
 from connectors import gauges, log_topics
 from connectors.postgres import setup
@@ -61,29 +63,32 @@ class Run:
 
     def run(self) -> None:
         """Raises Stopped or Paused when asked to; Transient and Terminal as things are."""
-        partitions = log_topics.ensure(self.settings, self.station)
-        self.state = State(self.settings, self.station)
-        connection: Connection | None = None
-        shipper: Shipper | None = None
         try:
-            self._check()
-            connection = connect(self.url, self.password, name=f"datarail {self.station}")
-            self._alone(connection)
-            tables = self._tables(connection)
-            standing = self._settle(connection, tables)
-            noted = reached_of(self.state.get("reached"), partitions)
-            reached = log_topics.read_reached(self.settings, self.station, noted)
-            shipper = Shipper(self.settings, self.station, partitions)
-            self._load(standing, tables, reached, shipper)
-            self._stream(connection, standing, tables, reached, shipper)
+            with ExitStack() as opened:
+                self._run(opened)
         except psycopg2.Error as error:
             raise explain(error, self.url) from error
-        finally:
-            if shipper is not None:
-                shipper.close()
-            if connection is not None:
-                connection.close()
-            self.state.close()
+        except KafkaError as error:
+            raise log_topics.away(self.settings, error) from error
+
+    def _run(self, opened: ExitStack) -> None:
+        # Closed in the opposite order: the connection holds the lock that keeps others out, so
+        # it goes only when the shipper has ended.
+        partitions = log_topics.ensure(self.settings, self.station)
+        self.state = State(self.settings, self.station)
+        opened.callback(self.state.close)
+        self._check()
+        connection = connect(self.url, self.password, name=f"datarail {self.station}")
+        opened.callback(connection.close)
+        self._alone(connection)
+        tables = self._tables(connection)
+        standing = self._settle(connection, tables)
+        noted = reached_of(self.state.get("reached"), partitions)
+        reached = log_topics.read_reached(self.settings, self.station, noted)
+        shipper = Shipper(self.settings, self.station, partitions)
+        opened.callback(shipper.close)
+        self._load(standing, tables, reached, shipper)
+        self._stream(connection, standing, tables, reached, shipper)
 
     def held(self) -> int:
         """Bytes of log the source keeps for the slot."""

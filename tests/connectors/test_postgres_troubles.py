@@ -6,12 +6,17 @@ import os
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from connectors import log_topics
+from connectors.shipper import Shipper
+from connectors.train_builder import Packed
 from datarail.position import Lane
 from datarail.settings import Settings
+from datarail.train import Manifest
 from deploy import line
 from tests.connectors.contract import Station, Writer, check_counting, seed
 from tests.connectors.databases import Database
@@ -172,6 +177,7 @@ def test_source_goes_away(station: Station, database: Database) -> None:
     writer.end()
     check_counting(station.settle())
     assert "the source is away" in station.connector.said()
+    assert "Traceback" not in station.connector.said()
 
 
 def test_idle_source_keeps_no_log(station: Station, database: Database, servers: Settings) -> None:
@@ -219,23 +225,63 @@ def test_large_transaction(station: Station, database: Database) -> None:
     assert {row.identity.index for row in rows} == set(range(120000))
 
 
+@contextmanager
+def kafka_silent(servers: Settings) -> Iterator[None]:
+    """Kafka neither answers nor hangs up."""
+    kafka = next(part.pid for part in line.parts(servers) if part.name == "kafka")
+    assert kafka
+    os.kill(kafka, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(kafka, signal.SIGCONT)
+
+
+def test_a_shipper_ends_with_trains_under_way(servers: Settings) -> None:
+    log_topics.ensure(servers, "ending.trouble")
+    shipper = Shipper(servers, "ending.trouble", servers.partitions)
+    shipper.send(Packed(0, Manifest("ending.trouble", 1, 0), []))
+    shipper.drain(seconds=30)
+    with kafka_silent(servers):
+        shipper.send(Packed(0, Manifest("ending.trouble", 1, 0), []))
+        sender = shipper._producer._sender
+        shipper.close()
+        assert not sender.is_alive()
+
+
 def test_kafka_goes_away(station: Station, database: Database, servers: Settings) -> None:
     seed(database, 50)
     station.connector.start()
     station.wait("streaming")
-    kafka = next(part.pid for part in line.parts(servers) if part.name == "kafka")
-    assert kafka
     writer = Writer(database, 50)
     writer.start()
     time.sleep(1)
-    os.kill(kafka, signal.SIGSTOP)
-    try:
+    with kafka_silent(servers):
         time.sleep(20)
-    finally:
-        os.kill(kafka, signal.SIGCONT)
     time.sleep(2)
     writer.end()
     eventually(station.caught_up, f"all is captured: {station.connector.said()}", 90)
     rows = station.raw()
     check_counting(rows)
     assert fold(rows, "ledger", ["id"])
+
+
+def test_source_and_kafka_go_away_together(station: Station, database: Database, servers: Settings) -> None:
+    seed(database, 50)
+    station.connector.start()
+    station.wait("streaming")
+    writer = Writer(database, 50)
+    writer.start()
+    time.sleep(1)
+    with kafka_silent(servers):
+        time.sleep(1)
+        database.query(
+            "SELECT pg_terminate_backend(pid) FROM pg_stat_activity "
+            "WHERE datname = current_database() AND application_name LIKE 'datarail%'"
+        )
+        time.sleep(6)
+    time.sleep(2)
+    writer.end()
+    eventually(station.caught_up, f"all is captured: {station.connector.said()}", 90)
+    check_counting(station.raw())
+    assert "Traceback" not in station.connector.said()
