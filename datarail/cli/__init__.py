@@ -6,7 +6,10 @@ from datarail.cli import line, look, proof, station
 from datarail.cli.screen import Rail
 
 app = Rail(
-    no_args_is_help=True, add_completion=False, help="datarail 数据高铁: the real-time data rail of a city."
+    no_args_is_help=True,
+    pretty_exceptions_enable=False,
+    add_completion=False,
+    help="datarail 数据高铁: the real-time data rail of a city.",
 )
 
 for module in (line, station, look, proof):

@@ -87,21 +87,22 @@ def indicators(
 ) -> None:
     """Real-time indicators as they stand."""
     settings = Settings.load()
-    defined = read_indicators(settings.folder, read_stations(settings.stations))
+    contracts = read_stations(settings.stations)
+    defined = read_indicators(settings.folder, contracts)
     if name is not None and name not in defined:
         raise Terminal(f"there is no indicator {name}", remedy=f"one of {', '.join(defined)}")
     wanted = {each: definition for each, definition in defined.items() if name in (None, each)}
     with redis.Redis.from_url(settings.redis) as client:
-        values = indicators_query.read(client, wanted, settings)
+        readings = indicators_query.read(client, wanted, contracts)
     document: dict[str, Any] = {
         each: {
-            "title": definition.title,
-            "by": [*definition.by, *([definition.day] if definition.day else [])],
+            "title": reading.title,
+            "by": list(reading.dimensions),
             "values": [
-                {"dimensions": list(place), "value": value} for place, value in sorted(values[each].items())
+                {"dimensions": list(place), "value": value} for place, value in reading.values.items()
             ],
         }
-        for each, definition in wanted.items()
+        for each, reading in readings.items()
     }
 
     def render() -> None:

@@ -15,7 +15,8 @@ from datarail.errors import RailError
 
 JsonFlag = Annotated[bool, typer.Option("--json", help="One JSON document for machines.")]
 
-out = Console()
+# Read by another program, lines must not be cut to the width of no terminal.
+out = Console(width=None if sys.stdout.isatty() else 200)
 err = Console(stderr=True, highlight=False)
 
 

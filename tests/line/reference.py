@@ -34,7 +34,7 @@ def current(settings: Settings, station: str, name: str, resource: Resource) -> 
     if frame.is_empty():
         return frame
     cut = frame.filter(pl.col("_op") == ord("t")).sort(IDENTITY).tail(1)
-    frame = frame.filter((pl.col("_op") != ord("t")) & ~pl.col("_held")).sort(IDENTITY)
+    frame = frame.filter((pl.col("_op") != ord("t")) & ~pl.col("_held").cast(pl.Boolean)).sort(IDENTITY)
     if cut.height:
         last = cut.select(pl.struct(IDENTITY)).to_series()[0]
         frame = frame.filter(
