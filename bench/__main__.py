@@ -1,0 +1,72 @@
+"""`make bench`: the whole line measured on real servers; writes build/bench.json."""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import signal
+import sys
+from dataclasses import replace
+from types import FrameType
+
+from bench.details import Details
+from bench.rail import REPOSITORY
+from bench.report import Report
+from bench.say import say
+from bench.workloads import FULL, QUICK, WORKLOADS, Bench, Size
+from datarail.errors import RailError
+
+BUILD = REPOSITORY / "build"
+
+
+def main() -> int:
+    """Run what was asked for; what was measured before an error is written all the same."""
+    asked = _arguments()
+    signal.signal(signal.SIGTERM, _interrupt)
+    size = QUICK if asked.quick else FULL if asked.full else Size()
+    if asked.runs:
+        size = replace(size, runs=asked.runs)
+    if asked.changes:
+        size = replace(size, changes=asked.changes)
+    bench = Bench(BUILD / "bench", size, Report(), Details(), asked.resources, asked.profile)
+    failed = 0
+    try:
+        for name in [asked.only] if asked.only else WORKLOADS:
+            WORKLOADS[name](bench)
+    except RailError as error:
+        say(f"error: {error}")
+        failed = 1
+    except KeyboardInterrupt:
+        say("stopped")
+        failed = 130
+    if bench.report.readings:
+        bench.report.write(BUILD / "bench.json")
+        bench.details.write(BUILD / "bench-details.json")
+        print(bench.report.summary())
+        say(f"wrote {BUILD / 'bench.json'}")
+    if not asked.profile:
+        shutil.rmtree(bench.folder, ignore_errors=True)
+    return failed
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
+    group = parser.add_mutually_exclusive_group()
+    group.add_argument("--quick", action="store_true", help="two minutes, one run: does it work?")
+    group.add_argument("--full", action="store_true", help="more rates and sizes; an hour")
+    parser.add_argument("--only", choices=sorted(WORKLOADS), help="one workload instead of all")
+    parser.add_argument(
+        "--resources", type=int, default=32, help="of the workload wide, 3 to 94 (default 32)"
+    )
+    parser.add_argument("--runs", type=int, help="how often each measurement is repeated")
+    parser.add_argument("--changes", type=int, help="changes in a backlog")
+    parser.add_argument("--profile", action="store_true", help="py-spy too: build/bench/profile")
+    return parser.parse_args()
+
+
+def _interrupt(_signal: int, _frame: FrameType | None) -> None:
+    raise KeyboardInterrupt
+
+
+if __name__ == "__main__":
+    sys.exit(main())

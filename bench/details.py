@@ -1,0 +1,45 @@
+"""What plots need beyond the figures: histograms of latency, and the course of each drain."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from bench.draining import Drain
+from bench.latency import Latency
+
+#: Edges of the latency histograms, milliseconds: 20 a decade.
+EDGES = np.round(10 ** np.arange(-0.5, 4.01, 0.05), 4)
+
+
+@dataclass
+class Details:
+    """Goes to a file beside bench.json."""
+
+    histograms: dict[str, dict[str, list[int]]] = field(default_factory=dict)
+    drains: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+
+    def latency(self, name: str, run: Latency) -> None:
+        """Add a run's ages to the histograms of its name, by hop."""
+        hops = self.histograms.setdefault(name, {})
+        for hop, ages in run.ages.items():
+            counts = np.histogram(np.clip(ages, EDGES[0], EDGES[-1]), EDGES)[0]
+            known = np.array(hops.get(hop, [0] * len(counts)))
+            hops[hop] = (known + counts).tolist()
+
+    def drain(self, name: str, run: Drain) -> None:
+        """Note when how many records were in the clean topics: the course of a drain."""
+        first = run.samples[0].clean
+        course = [[round(sample.at - run.began, 2), sample.clean - first] for sample in run.samples]
+        self.drains.setdefault(name, []).append(
+            {"rows": run.rows, "seconds": run.seconds, "cpu": run.cpu, "clean": course}
+        )
+
+    def write(self, file: Path) -> None:
+        document = {"edges_ms": EDGES.tolist(), "histograms": self.histograms, "drains": self.drains}
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_bytes(orjson.dumps(document))

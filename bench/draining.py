@@ -1,0 +1,107 @@
+"""Draining a backlog: how many rows a second come all the way, and what that costs."""
+
+from __future__ import annotations
+
+import time
+from contextlib import closing
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bench.backlog import Backlog
+from bench.hops import Hops, Sample, reached
+from bench.profiling import Profiles
+from bench.rail import STATION, Rail
+from bench.report import Report
+from bench.say import say
+from bench.usage import Usage
+from datarail.position import Lane
+from sinks.registry import LANDING
+
+KINDS = ("raw", "train", "clean")
+_STAGES = {"raw": "captured", "train": "cleaned"}
+
+
+@dataclass
+class Drain:
+    """One run. seconds: by hop, from the moment the source sends; samples: the way there."""
+
+    rows: int
+    seconds: dict[str, float]
+    cpu: dict[str, float]
+    peak_mb: dict[str, float]
+    bytes: dict[str, int]
+    began: float
+    samples: list[Sample] = field(repr=False)
+
+    @property
+    def landed(self) -> float:
+        """Seconds until every sink and the clean topics have all."""
+        return max(self.seconds[hop] for hop in ("clean", *LANDING))
+
+
+def first_load(rail: Rail, profile: Path | None = None) -> Drain:
+    """Let the station begin and wait until the snapshot of all its tables has landed."""
+    rows = len(rail.tables) * rail.rows
+    with closing(Hops(rail.settings, STATION)) as hops, Usage(rail.settings) as usage:
+        at = rail.begin()
+        with Profiles(rail.settings, profile):
+            samples = hops.follow(Lane.SNAPSHOT, rows, seconds=120 + rows / 2000)
+    return _told(rows, at, samples, usage, {kind: hops.bytes(kind) for kind in KINDS})
+
+
+def drain(
+    rail: Rail,
+    backlog: Backlog,
+    changes: int,
+    each: int = 1000,
+    *,
+    updates_only: bool = False,
+    profile: Path | None = None,
+) -> Drain:
+    """Pause, commit `changes` changes in transactions of `each`, resume, wait until all have landed."""
+    with closing(Hops(rail.settings, STATION)) as hops:
+        rail.pause()
+        before = hops.captured(Lane.STREAM)
+        sizes = {kind: hops.bytes(kind) for kind in KINDS}
+        with closing(rail.connect()) as connection:
+            write = backlog.updates if updates_only else backlog.mixed
+            began = time.monotonic()
+            rows = write(connection, changes, each)
+            say(f"  {rows:,} changes committed in {time.monotonic() - began:.1f} s")
+            with connection.cursor() as cursor:
+                cursor.execute("CHECKPOINT")
+        time.sleep(1)
+        with Usage(rail.settings) as usage:
+            at = rail.resume()
+            with Profiles(rail.settings, profile):
+                samples = hops.follow(Lane.STREAM, before + rows, seconds=120 + rows / 2000)
+        return _told(
+            rows, at, samples, usage, {kind: hops.bytes(kind) - size for kind, size in sizes.items()}
+        )
+
+
+def _told(rows: int, at: float, samples: list[Sample], usage: Usage, written: dict[str, int]) -> Drain:
+    seconds = {hop: max(moment - at, 0.001) for hop, moment in reached(samples).items()}
+    return Drain(rows, seconds, usage.cpu, usage.peak_mb, written, at, samples)
+
+
+def tell(report: Report, name: str, run: Drain) -> None:
+    """Enter one run's figures under a name such as drain.32."""
+    million = run.rows / 1e6
+    report.add(f"{name}.landed", "rows/s", run.rows / run.landed)
+    for hop, seconds in run.seconds.items():
+        report.add(
+            f"{name}.{'captured' if hop == 'raw' else 'cleaned' if hop == 'train' else hop}",
+            "rows/s",
+            run.rows / seconds,
+        )
+    for part, seconds in run.cpu.items():
+        report.add(f"{name}.cpu.{part}", "CPU s per million rows", seconds / million)
+    report.add(f"{name}.cpu", "CPU s per million rows", sum(run.cpu.values()) / million)
+    for part, megabytes in run.peak_mb.items():
+        report.add(f"{name}.rss.{part}", "MB", megabytes)
+    for kind, size in run.bytes.items():
+        report.add(f"{name}.bytes.{kind}", "bytes a row", size / run.rows)
+    stages = ", ".join(f"{hop} {run.rows / seconds:,.0f}" for hop, seconds in run.seconds.items())
+    say(f"  {name}: {run.rows / run.landed:,.0f} rows/s landed everywhere ({stages})")
+    say(f"  CPU µs a row: {', '.join(f'{part} {used / million:.1f}' for part, used in run.cpu.items())}")

@@ -1,0 +1,62 @@
+"""CPU seconds and memory of each process of the line, servers included."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+
+import psutil
+
+from datarail.settings import Settings
+from deploy import line
+
+
+class Usage:
+    """Watches the line's processes while a workload runs; a context manager.
+
+    cpu: seconds by part between entering and leaving, children included (PostgreSQL forks one a
+    session), also of those that ended. peak_mb: the largest resident memory seen, by part.
+    """
+
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._watch, daemon=True)
+        self.cpu: dict[str, float] = {}
+        self.peak_mb: dict[str, float] = {}
+
+    def __enter__(self) -> Usage:
+        self._before = cpu_seconds(self._settings)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stop.set()
+        self._thread.join()
+        after = cpu_seconds(self._settings)
+        self.cpu = {part: used - self._before.get(part, 0.0) for part, used in after.items()}
+
+    def _watch(self) -> None:
+        while not self._stop.wait(0.5):
+            for part in line.parts(self._settings):
+                self.peak_mb[part.name] = max(self.peak_mb.get(part.name, 0.0), part.rss_mb)
+
+
+def cpu_seconds(settings: Settings) -> dict[str, float]:
+    """By part: user and system seconds so far."""
+    return {part.name: sum(map(_seconds, _family(part.pid))) for part in line.parts(settings) if part.pid}
+
+
+def _family(pid: int) -> list[psutil.Process]:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        parent = psutil.Process(pid)
+        return [parent, *parent.children(recursive=True)]
+    return []
+
+
+def _seconds(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        # Children that ended are in their parent's account.
+        return float(times.user + times.system + times.children_user + times.children_system)
+    return 0.0

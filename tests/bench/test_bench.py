@@ -1,0 +1,124 @@
+"""The benchmark's own arithmetic, without servers."""
+
+from __future__ import annotations
+
+import numpy as np
+import orjson
+import pytest
+import yaml
+from kafka import TopicPartition
+
+from bench.backlog import Backlog
+from bench.details import Details
+from bench.hops import Sample, covers, reached
+from bench.latency import Latency, update_script
+from bench.profiling import hottest
+from bench.rail import indicators_text
+from bench.report import Report, quantile
+from bench.subscriber import columns, position
+from examples.city.wide import tables
+
+A, B = TopicPartition("raw.x.y", 0), TopicPartition("train.x.y", 0)
+
+
+def test_a_figure_has_its_median_and_spread() -> None:
+    report = Report()
+    for rate in (30.0, 10.0, 20.0):
+        report.add("drain", "rows/s", rate)
+    document = report.document()
+    assert document["figures"] == [
+        {"name": "drain", "unit": "rows/s", "median": 20.0, "min": 10.0, "max": 30.0, "runs": 3}
+    ]
+    assert document["machine"]["cores"] >= 1
+    assert "drain" in report.summary()
+
+
+@pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
+def test_a_quantile_is_one_of_the_values(share: float, expected: float) -> None:
+    assert quantile([float(n) for n in range(100, 0, -1)], share) == expected
+
+
+def test_a_hop_is_done_when_it_has_what_the_end_has() -> None:
+    samples = [
+        Sample(1.0, {A: 1}, {B: 0}, 0, {"history": {}}),
+        Sample(2.0, {A: 5}, {B: 2}, 70, {"history": {}}),
+        Sample(3.0, {A: 5}, {B: 4}, 90, {"history": {B: 2}}),
+        Sample(4.0, {A: 5}, {B: 4}, 90, {"history": {B: 4}}),
+    ]
+    assert reached(samples) == {"raw": 2.0, "train": 3.0, "clean": 3.0, "history": 4.0}
+
+
+def test_a_partition_without_an_offset_covers_nothing_but_an_empty_one() -> None:
+    assert covers({}, {A: 0})
+    assert not covers({}, {A: 1})
+    assert covers({A: 2}, {A: 1})
+
+
+class Recorder:
+    """A connection that keeps what is executed and says how many rows it touched."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+        self.rowcount = 0
+
+    def cursor(self) -> Recorder:
+        return self
+
+    def __enter__(self) -> Recorder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+    def execute(self, statement: str) -> None:
+        self.said.append(statement)
+        self.rowcount = {"INSERT": 300, "UPDATE": 600, "DELETE": 100}.get(statement.split()[0], -1)
+
+
+def test_a_mixed_backlog_keeps_within_the_rows_there_are() -> None:
+    made = tables(2)
+    backlog, connection = Backlog(made, 5000), Recorder()
+    assert backlog.mixed(connection, 4000) == 4000
+    assert connection.said.count("COMMIT") == 4
+    for table in made:
+        extent = backlog.extents[table.name]
+        assert (extent.first, extent.end) == (200, 5600)
+
+
+def test_every_table_has_an_indicator_of_its_own() -> None:
+    indicators = yaml.safe_load(indicators_text(tables(5)))["indicators"]
+    assert [each["resource"] for each in indicators.values()] == [table.name for table in tables(5)]
+
+
+@pytest.mark.parametrize("number", [0, 1, 2])
+def test_the_steady_load_updates_one_row_by_its_key(number: int) -> None:
+    table = tables(3)[number]
+    script = update_script(table, 100)
+    assert "random(0, 99)" in script
+    assert script.count("UPDATE") == 1
+    assert f"WHERE {table.key} = " in script
+
+
+def test_the_position_is_the_sources_not_a_value_that_looks_like_it() -> None:
+    value = orjson.dumps({"after": {"bz": ',"pos":1,'}, "source": {"epoch": 1, "pos": 77, "lsn": 77}})
+    assert position(value) == 77
+
+
+def test_columns_of_nothing_are_empty() -> None:
+    assert [len(each) for each in columns([])] == [0, 0]
+    assert [each.tolist() for each in columns([(1, 2), (3, 4)])] == [[1, 3], [2, 4]]
+
+
+def test_histograms_of_several_runs_add_up() -> None:
+    details = Details()
+    for _ in range(2):
+        details.latency("x", Latency(1000, 3, {"raw": np.array([0.01, 5.0, 1e6])}, {}, 1.0, {}))
+    assert sum(details.histograms["x"]["raw"]) == 6
+
+
+def test_a_profile_leaves_waiting_out() -> None:
+    stacks = (
+        "main (a.py:1);work (a.py:2) 30\nmain (a.py:1);work (a.py:3) 10\nmain (a.py:1);rest (a.py:9) 60\n"
+    )
+    stacks += "main (a.py:1);Condition.wait (threading.py:327) 900\n"
+    assert hottest(stacks) == "1.0 s at work: rest (a.py) 60%, work (a.py) 40%"
