@@ -24,6 +24,8 @@ from sinks.texts import fixed_texts
 VERSION_WIDTH = 32
 _DELETE, _TRUNCATE = ord("d"), ord("t")
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype="S2")
+#: No key whose newest change is held.
+NO_HELD = pl.DataFrame(schema={"_key": pl.String, "_version": pl.String, "_commit": pl.Datetime("us", "UTC")})
 _META = ("_op", "_epoch", "_pos", "_idx", "_part", "_commit", "_unchanged", "_key", "_held")
 
 
@@ -52,29 +54,29 @@ class Latest:
 def latest(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> Latest:
     """Reduce clean cars of one resource, in order of arrival. items: those to keep, typed."""
     table = _joined(cars, items)
-    versions = version_texts(table)
-    frame = pl.from_arrow(table.drop_columns(["_epoch", "_pos", "_idx", "_part", "_unchanged"]))
-    assert isinstance(frame, pl.DataFrame)
-    frame = frame.with_columns(versions)
     operations = table.column("_op").to_numpy()
+    any_held = bool(table.column("_held").to_numpy().any())
+    any_unchanged = table.column("_unchanged").null_count < table.num_rows
+    spent = ["_epoch", "_pos", "_idx", "_part", "_unchanged", *([] if any_held else ["_held"])]
+    frame = pl.from_arrow(table.append_column("_version", version_texts(table)).drop_columns(spent))
+    assert isinstance(frame, pl.DataFrame)
     truncated = None
     if (operations == _TRUNCATE).any():
         frame, truncated = _after_truncate(frame)
-    held = frame.clear()
-    good = frame.drop("_held")
-    if _any_true(table.column("_held")):
+    held, good = NO_HELD, frame
+    if any_held:
         is_held = pl.col("_held").fill_null(False) & (pl.col("_op") != _DELETE)
         held, good = frame.filter(is_held), frame.filter(~is_held).drop("_held")
     good, overtaken = _last_by_key(good)
     if held.height:
-        held = _newer_than_good(_last_by_key(held)[0], good)
+        held = _newer_than_good(_last_by_key(held)[0], good).select("_key", "_version", "_commit")
     unchanged: dict[str, list[str]] = {}
-    if table.column("_unchanged").null_count < table.num_rows:
+    if any_unchanged:
         good, unchanged = _fill(good, overtaken, _left_out(cars, items))
-    return Latest(good, held.select("_key", "_version", "_commit"), overtaken, truncated, unchanged)
+    return Latest(good, held, overtaken, truncated, unchanged)
 
 
-def version_texts(table: pa.Table) -> pl.Series:
+def version_texts(table: pa.Table) -> pa.Array:
     """The version of each row as text, from its identity and whether it is held."""
     epoch, position, index, part = (
         table.column(name).to_numpy().astype(np.uint64) for name in ("_epoch", "_pos", "_idx", "_part")
@@ -91,7 +93,7 @@ def version_texts(table: pa.Table) -> pl.Series:
         | (good.astype(np.uint64) << np.uint64(1))
     )
     digits = _HEX[words.view(np.uint8).reshape(len(epoch), 16)]
-    return fixed_texts(digits.tobytes(), len(epoch), VERSION_WIDTH).alias("_version")
+    return fixed_texts(digits.tobytes(), len(epoch), VERSION_WIDTH)
 
 
 def _joined(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> pa.Table:
@@ -114,10 +116,6 @@ def _fits(schema: pa.Schema, items: Mapping[str, pa.DataType]) -> bool:
     return all(index >= 0 and schema.field(index).type == items[item] for item, index in at.items())
 
 
-def _any_true(flags: pa.ChunkedArray) -> bool:
-    return bool(flags.to_numpy().any())
-
-
 def _after_truncate(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, int]]:
     # What the batch created before the truncate may already be in a store (written before a
     # crash), so it is deleted by name and not merely left out.
@@ -138,9 +136,9 @@ def _last_by_key(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
         return frame, frame.clear()
     # Stable: of equal versions the one that arrived later wins (the same change cleaned anew).
     frame = frame.sort("_key", "_version", maintain_order=True)
-    is_last = frame["_key"].ne(frame["_key"].shift(-1)).fill_null(True)
-    if is_last.all():
+    if len(set(frame["_key"].to_list())) == frame.height:
         return frame, frame.clear()
+    is_last = frame["_key"].ne(frame["_key"].shift(-1)).fill_null(True)
     return frame.filter(is_last), frame.filter(~is_last)
 
 
@@ -158,7 +156,7 @@ def _left_out(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) 
         if bitmaps.null_count == car.num_rows:
             continue
         order = [name[len(WRITTEN) :] for name in car.schema.names if name.startswith(WRITTEN)]
-        versions = version_texts(pa.Table.from_batches([car.select([*_META])])).to_list()
+        versions = version_texts(pa.Table.from_batches([car.select([*_META])])).to_pylist()
         for version, bitmap in zip(versions, bitmaps.to_pylist(), strict=True):
             names = [item for at, item in enumerate(order) if item in items and bit(bitmap, at)]
             if names:

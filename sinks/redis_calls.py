@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 import redis
+from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     BusyLoadingError,
@@ -49,3 +51,21 @@ def passing() -> Iterator[None]:
         raise Terminal(f"Redis refuses: {error}", part="redis") from error
     except RedisError as error:
         raise Terminal(f"Redis: {error}", part="redis") from error
+
+
+def send(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
+    """Send commands at once and read their answers, in order; raises what the first bad one says.
+
+    The client's own pipeline looks at every argument in Python: 2 µs of each; this takes 0.2.
+    """
+    pool = client.connection_pool
+    connection: Any = pool.get_connection()
+    try:
+        connection.send_packed_command([pack_command(command) for command in commands])
+        return [connection.read_response() for _ in commands]
+    except BaseException:
+        # Answers may be left on the way: nobody else must read them.
+        connection.disconnect()
+        raise
+    finally:
+        pool.release(connection)

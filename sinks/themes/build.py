@@ -18,6 +18,8 @@ later change may leave items out.
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import orjson
@@ -26,7 +28,7 @@ import pyarrow as pa
 
 from datarail.train import column
 from sinks.latest import VERSION_WIDTH
-from sinks.texts import as_json, as_text, quoted
+from sinks.texts import dates, escaped, json_floats, needs_escape, quoted, text_of
 from sinks.themes.plan import FeedPlan, ResourcePlan
 
 SET, HELD, DELETED = b"S", b"H", b"D"
@@ -38,95 +40,153 @@ GOLDEN_PREFIX = "golden:{"
 class Built:
     """Columns beside a reduced frame's rows, the same height.
 
-    keys: per feed, the theme key or null. texts: per feed, the contribution as Redis has it.
-    value: what the local contributions have.
+    value: what the local contributions have. Per feed: keys: the theme key or null; golden,
+    fields, texts: key, field and contribution in Redis (null where there is no theme key).
     """
 
-    keys: list[pl.Series]
-    texts: list[pl.Series]
     value: pl.Series
+    keys: list[pl.Series]
+    golden: list[pl.Series]
+    fields: list[pl.Series]
+    texts: list[pl.Series]
 
 
 def build(frame: pl.DataFrame, plan: ResourcePlan, partition: int) -> Built:
     """The contributions of rows that were created, updated or read; deletes have no keys."""
-    commit = frame["_commit"].cast(pl.Int64)
-    keys, texts = [], []
-    parts: dict[str, pl.Series] = {"_version": frame["_version"], "_commit": commit}
-    for number, feed in enumerate(plan.feeds):
-        key = theme_keys(frame, feed)
-        keys.append(key)
-        parts[f"k{number}"] = quoted(key)
-        for field, item, _ in feed.fields:
-            parts[f"{number}/{field}"] = as_json(frame[column(item)])
-    body = pl.DataFrame(parts)
-    every = [pl.col(f"k{number}").fill_null("null") for number in range(len(plan.feeds))]
-    keys_json = pl.concat_str(pl.lit("["), pl.concat_str(every, separator=","), pl.lit("]"))
-    deleted = frame["_op"] == _DELETE
-    state = pl.when(deleted).then(pl.lit(DELETED.decode())).otherwise(pl.lit(SET.decode()))
+    made, shapes = _prepared(frame, plan)
+    done = (frame.hstack(made) if made else frame).select(_whole(plan, partition, shapes))
     numbers = range(len(plan.feeds))
-    done = body.select(
-        "_version",
-        state.alias("state"),
-        keys_json.alias("keys_json"),
-        pl.any_horizontal(pl.col(f"k{number}").is_null() for number in numbers).alias("homeless") & ~deleted,
-        *(
-            _contribution(number, feed, partition).alias(f"text{number}")
-            for number, feed in enumerate(plan.feeds)
-        ),
+    value = done["value"]
+    homeless = [done[f"key{number}"].null_count() for number in numbers]
+    if any(homeless):
+        value = done.with_columns(op=frame["_op"]).select(_with_homeless(len(plan.feeds))).to_series()
+    return Built(
+        value,
+        [done[f"key{number}"] for number in numbers],
+        [done[f"golden{number}"] for number in numbers],
+        [done[f"field{number}"] for number in numbers],
+        [done[f"text{number}"] for number in numbers],
     )
-    value = pl.concat_str("_version", "state", "keys_json")
-    if done["homeless"].any():
-        whole = pl.concat_str(value, *(f"text{number}" for number in numbers), separator="\t")
-        value = pl.when("homeless").then(whole).otherwise(value)
-    texts = [done[f"text{number}"] for number in range(len(plan.feeds))]
-    return Built(keys, texts, done.select(value.alias("value")).to_series())
 
 
-def theme_keys(frame: pl.DataFrame, feed: FeedPlan) -> pl.Series:
-    """The golden record each row belongs to: datarail.keys.key_text over the cleaned values.
+def theme_keys(frame: pl.DataFrame, plan: ResourcePlan) -> list[pl.Series]:
+    """Per feed, the golden record each row belongs to: datarail.keys.key_text over cleaned values.
 
     Null (belongs to none) when the row is deleted, or when any part of the key is null or empty.
     """
-    texts = [as_text(frame[column(item)]) for item in feed.key]
+    made, shapes = _prepared(frame, plan)
+    kinds = dict(shapes)
+    keys = [_theme_key(feed, kinds).alias(f"key{feed.number}") for feed in plan.feeds]
+    done = (frame.hstack(made) if made else frame).select(keys)
+    return [done[f"key{feed.number}"] for feed in plan.feeds]
+
+
+#: How an item's column becomes text and JSON: its type; or "made", when both are there already
+#: as columns of their own (values with escapes, dates, floats).
+Shape = pl.DataType | str
+
+
+def _prepared(
+    frame: pl.DataFrame, plan: ResourcePlan
+) -> tuple[list[pl.Series], tuple[tuple[str, Shape], ...]]:
+    made: list[pl.Series] = []
+    shapes: list[tuple[str, Shape]] = []
+    for item in plan.items:
+        name = column(item)
+        values = frame[name]
+        kind = values.dtype
+        texts: tuple[pl.Series, pl.Series | None] | None = None
+        if kind == pl.String and needs_escape(values):
+            texts = values, escaped(values)
+        elif kind == pl.Date:
+            text = dates(values)
+            texts = text, None
+        elif kind.is_float():
+            texts = values.cast(pl.String), json_floats(values)
+        if texts is None:
+            shapes.append((item, kind))
+            continue
+        made.append(texts[0].alias(f"text {name}"))
+        if texts[1] is not None:
+            made.append(texts[1].alias(f"json {name}"))
+        shapes.append((item, "date" if texts[1] is None else "made"))
+    return made, tuple(shapes)
+
+
+def _text(item: str, shape: Shape) -> pl.Expr:
+    name = column(item)
+    return pl.col(f"text {name}") if isinstance(shape, str) else text_of(name, shape)
+
+
+def _json(item: str, shape: Shape) -> pl.Expr:
+    if shape == "made":
+        return pl.col(f"json {column(item)}")
+    text = _text(item, shape)
+    plain = not isinstance(shape, str) and (shape.is_integer() or shape == pl.Boolean)
+    return text if plain else quoted(text)
+
+
+def _escape(text: pl.Expr) -> pl.Expr:
+    return text.str.replace_all("\\", "\\\\", literal=True).str.replace_all('"', '\\"', literal=True)
+
+
+def _theme_key(feed: FeedPlan, kinds: Mapping[str, Shape]) -> pl.Expr:
+    texts = [_text(item, kinds[item]) for item in feed.key]
     present = pl.col("_op") != _DELETE
-    parts = {"_op": frame["_op"]}
-    for at, text in enumerate(texts):
-        parts[f"t{at}"] = text
-        present &= pl.col(f"t{at}") != ""
-        if len(texts) > 1:
-            parts[f"q{at}"] = quoted(text)
-    whole = (
-        pl.col("t0")
-        if len(texts) == 1
-        else pl.concat_str(
-            pl.lit("["), pl.concat_str([f"q{at}" for at in range(len(texts))], separator=","), pl.lit("]")
-        )
-    )
-    return pl.DataFrame(parts).select(pl.when(present).then(whole)).to_series()
-
-
-def _contribution(number: int, feed: FeedPlan, partition: int) -> pl.Expr:
-    fields = [
-        pl.concat_str(pl.lit(f"{orjson.dumps(field).decode()}:"), pl.col(f"{number}/{field}"))
-        for field, _, _ in feed.fields
+    for text in texts:
+        present &= text != ""
+    if len(texts) == 1:
+        return pl.when(present).then(texts[0])
+    parts = [
+        pl.col(f"json {column(item)}") if kinds[item] == "made" else quoted(text)
+        for item, text in zip(feed.key, texts, strict=True)
     ]
-    inside = pl.concat_str(fields, separator=",", ignore_nulls=True) if fields else pl.lit("")
-    return pl.concat_str(
-        pl.lit('{"v":"'),
-        "_version",
-        pl.lit('","h":0,"c":'),
-        "_commit",
-        pl.lit(f',"p":{partition},"f":{{'),
-        inside,
-        pl.lit("}}"),
-    )
+    return pl.when(present).then(pl.concat_str(pl.lit("["), pl.concat_str(parts, separator=","), pl.lit("]")))
 
 
-def golden_keys(store: str, keys: pl.Series) -> pl.Series:
-    """The Redis keys of golden records; the braces keep one record's future keys in one slot."""
-    return pl.select(
-        pl.concat_str(pl.lit(f"{GOLDEN_PREFIX}{store}/"), keys.alias("k"), pl.lit("}"))
-    ).to_series()
+def _key_json(feed: FeedPlan, kinds: Mapping[str, Shape], key: pl.Expr) -> pl.Expr:
+    if len(feed.key) == 1 and kinds[feed.key[0]] == "made":
+        return pl.when(key.is_not_null()).then(pl.col(f"json {column(feed.key[0])}"))
+    return quoted(_escape(key) if len(feed.key) > 1 else key)
+
+
+@functools.lru_cache(maxsize=1024)
+def _whole(plan: ResourcePlan, partition: int, shapes: tuple[tuple[str, Shape], ...]) -> list[pl.Expr]:
+    # Putting the expressions together takes as long as running them on a few rows: hence kept.
+    kinds = dict(shapes)
+    commit = pl.col("_commit").cast(pl.Int64)
+    wanted: list[pl.Expr] = []
+    keys_json: list[pl.Expr] = []
+    for number, feed in enumerate(plan.feeds):
+        key = _theme_key(feed, kinds)
+        keys_json.append(_key_json(feed, kinds, key).fill_null("null"))
+        values = [
+            pl.concat_str(pl.lit(f"{orjson.dumps(field).decode()}:"), _json(item, kinds[item]))
+            for field, item, _ in feed.fields
+        ]
+        inside = pl.concat_str(values, separator=",", ignore_nulls=True) if values else pl.lit("")
+        head = (
+            pl.lit('{"v":"'),
+            "_version",
+            pl.lit('","h":0,"c":'),
+            commit,
+            pl.lit(f',"p":{partition},"f":{{'),
+        )
+        wanted += [
+            key.alias(f"key{number}"),
+            pl.concat_str(pl.lit(f"{GOLDEN_PREFIX}{feed.store}/"), key, pl.lit("}")).alias(f"golden{number}"),
+            pl.concat_str(pl.lit(f"{feed.source}/"), "_key").alias(f"field{number}"),
+            pl.concat_str(*head, inside, pl.lit("}}")).alias(f"text{number}"),
+        ]
+    state = pl.when(pl.col("_op") == _DELETE).then(pl.lit(DELETED.decode())).otherwise(pl.lit(SET.decode()))
+    listed = pl.concat_str(keys_json, separator=",")
+    return [*wanted, pl.concat_str("_version", state, pl.lit("["), listed, pl.lit("]")).alias("value")]
+
+
+def _with_homeless(feeds: int) -> pl.Expr:
+    homeless = pl.any_horizontal(pl.col(f"key{number}").is_null() for number in range(feeds))
+    whole = pl.concat_str("value", *(f"text{number}" for number in range(feeds)), separator="\t")
+    return pl.when(homeless & (pl.col("op") != _DELETE)).then(whole).otherwise("value").alias("value")
 
 
 def golden_key(store: str, key: str) -> bytes:
@@ -163,28 +223,38 @@ def version_parts(versions: pl.Series) -> tuple[pa.Array, pa.Array]:
     return high.to_arrow(), low.to_arrow()
 
 
-def table_rows(
-    frame: pl.DataFrame, feed: FeedPlan, keys: pl.Series, plan: ResourcePlan, partition: int
-) -> pl.DataFrame:
-    """Rows of `theme.<store>_source`. A row that belongs to no golden record is a deleted one."""
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """Reduced rows of one feed that wait for ClickHouse; keys: their theme keys."""
+
+    plan: ResourcePlan
+    feed: FeedPlan
+    partition: int
+    frame: pl.DataFrame
+    keys: pl.Series
+
+
+def table_rows(rows: Sequence[Rows]) -> pl.DataFrame:
+    """Rows of `theme.<store>_source`, of one feed and partition. One that belongs to no golden
+    record is a deleted one."""
+    first = rows[0]
     typed = [
-        frame[column(item)].cast(pl_type(kind), strict=False).alias("f_" + field)
-        for field, item, kind in feed.fields
+        pl.col(column(item)).cast(pl_type(kind), strict=False).alias(f"f_{field}")
+        for field, item, kind in first.feed.fields
     ]
-    gone = keys.is_null()
-    return pl.DataFrame(
-        [
-            pl.select(pl.repeat(plan.station, frame.height, dtype=pl.String)).to_series().alias("station"),
-            pl.select(pl.repeat(plan.resource, frame.height, dtype=pl.String)).to_series().alias("resource"),
-            pl.select(pl.repeat(feed.number, frame.height, dtype=pl.UInt8)).to_series().alias("feed"),
-            frame["_key"].alias("source_key"),
-            keys.fill_null("").alias("theme_key"),
-            frame["_version"].alias("version_text"),
-            gone.cast(pl.UInt8).alias("is_deleted"),
-            frame["_commit"].alias("commit"),
-            pl.select(pl.repeat(partition, frame.height, dtype=pl.UInt32)).to_series().alias("_partition"),
-            *typed,
-        ]
+    key = pl.col("theme key")
+    frames = [some.frame.with_columns(some.keys.alias("theme key")) for some in rows]
+    return pl.concat(frames, how="vertical").select(
+        pl.lit(first.plan.station).alias("station"),
+        pl.lit(first.plan.resource).alias("resource"),
+        pl.lit(first.feed.number, pl.UInt8).alias("feed"),
+        pl.col("_key").alias("source_key"),
+        key.fill_null("").alias("theme_key"),
+        pl.col("_version").alias("version_text"),
+        key.is_null().cast(pl.UInt8).alias("is_deleted"),
+        pl.col("_commit").alias("commit"),
+        pl.lit(first.partition, pl.UInt32).alias("_partition"),
+        *typed,
     )
 
 

@@ -21,7 +21,7 @@ from redis.exceptions import NoScriptError
 
 from datarail.errors import Terminal, Transient
 from datarail.position import Mark
-from sinks.redis_calls import passing
+from sinks.redis_calls import passing, send
 from sinks.themes.build import GOLDEN_PREFIX, golden_key
 
 log = logging.getLogger(__name__)
@@ -76,6 +76,36 @@ return false
 Change = tuple[bytes, bytes, bytes]
 
 
+class Changes:
+    """Many changes in order, as the script takes them: keys, and field and text by turns."""
+
+    def __init__(self) -> None:
+        self.keys: list[bytes] = []
+        self.arguments: list[bytes] = []
+
+    def __len__(self) -> int:
+        return len(self.keys)
+
+    def append(self, change: Change) -> None:
+        self.keys.append(change[0])
+        self.arguments += change[1:]
+
+    def extend(self, keys: list[bytes], fields: list[bytes], texts: list[bytes]) -> None:
+        """Whole columns of changes."""
+        woven = [b""] * (2 * len(keys))
+        woven[0::2], woven[1::2] = fields, texts
+        self.keys += keys
+        self.arguments += woven
+
+    def part(self, start: int, end: int) -> Changes:
+        cut = Changes()
+        cut.keys, cut.arguments = self.keys[start:end], self.arguments[2 * start : 2 * end]
+        return cut
+
+    def __iter__(self) -> Iterator[Change]:
+        return zip(self.keys, self.arguments[0::2], self.arguments[1::2], strict=True)
+
+
 class Golden:
     """The Redis edge. Raises Transient when Redis is away, Terminal when it has lost its data."""
 
@@ -94,16 +124,16 @@ class Golden:
         with passing():
             self._client.set(mark_key(topic, partition), mark.text())
 
-    def apply(self, changes: Sequence[Change]) -> None:
+    def apply(self, changes: Changes) -> None:
         """Apply changes, in order for each record."""
         with passing():
             self._call([self._arguments(group) for group in self._groups(changes)])
 
     def apply_and_mark(
-        self, changes: Sequence[Change], topic: str, partition: int, mark: Mark, known: Mark | None
+        self, changes: Changes, topic: str, partition: int, mark: Mark, known: Mark | None
     ) -> None:
         """Apply changes, then move the mark on from the one known (or a later one)."""
-        last: Sequence[Change] = []
+        last = Changes()
         if self._cluster or len(changes) > _RECORDS:
             self.apply(changes)
         else:
@@ -172,49 +202,38 @@ class Golden:
         elif keys:
             self._client.unlink(*keys)
 
-    def _groups(self, changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+    def _groups(self, changes: Changes) -> Iterator[Changes]:
         if self._cluster:
-            by_slot: dict[int, list[Change]] = {}
+            by_slot: dict[int, Changes] = {}
             for change in changes:
-                by_slot.setdefault(self._client.keyslot(change[0]), []).append(change)
+                by_slot.setdefault(self._client.keyslot(change[0]), Changes()).append(change)
             for group in by_slot.values():
                 yield from _cut(group)
         else:
             yield from _cut(changes)
 
-    def _arguments(
-        self, changes: Sequence[Change], key: bytes = b"", mark: str = "", known: str = ""
-    ) -> list[Any]:
-        keys = [key] if key else []
-        arguments: list[Any] = [mark, known]
-        for golden, field, text in changes:
-            keys.append(golden)
-            arguments += (field, text)
-        return [len(keys), *keys, *arguments]
+    def _arguments(self, changes: Changes, key: bytes = b"", mark: str = "", known: str = "") -> list[Any]:
+        keys = [key, *changes.keys] if key else changes.keys
+        return [len(keys), *keys, mark, known, *changes.arguments]
 
     def _call(self, calls: list[list[Any]]) -> list[Any]:
-        for again in (True, False):
+        for _ in range(2):
             try:
                 if not self._sha:
                     self._sha = self._client.script_load(_APPLY)
-                if len(calls) == 1:
-                    return [self._client.evalsha(self._sha, *calls[0])]
-                pipeline = self._client.pipeline(transaction=False)
-                for arguments in calls:
-                    pipeline.evalsha(self._sha, *arguments)
-                answers: list[Any] = pipeline.execute()
-                return answers
+                commands = [("EVALSHA", self._sha, *arguments) for arguments in calls]
+                if self._cluster:
+                    return [self._client.execute_command(*command) for command in commands]
+                return send(self._client, commands)
             except NoScriptError:  # Redis was started anew
                 self._sha = ""
-                if not again:
-                    raise Transient("Redis forgets its scripts", part="redis") from None
-        raise AssertionError("unreachable")
+        raise Transient("Redis forgets its scripts", part="redis")
 
 
 def mark_key(topic: str, partition: int) -> bytes:
     return f"themes:{{{topic}/{partition}}}".encode()
 
 
-def _cut(changes: Sequence[Change]) -> Iterator[Sequence[Change]]:
+def _cut(changes: Changes) -> Iterator[Changes]:
     for start in range(0, len(changes), _RECORDS):
-        yield changes[start : start + _RECORDS]
+        yield changes.part(start, start + _RECORDS)

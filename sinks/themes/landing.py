@@ -24,16 +24,15 @@ from sinks.themes.build import (
     DELETED,
     HELD,
     Built,
+    Rows,
     build,
     golden_key,
-    golden_keys,
     held_flag,
-    table_rows,
     theme_keys,
     theme_keys_of,
     tombstone,
 )
-from sinks.themes.golden import Change
+from sinks.themes.golden import Change, Changes
 from sinks.themes.plan import FeedPlan, ResourcePlan
 
 
@@ -41,10 +40,10 @@ from sinks.themes.plan import FeedPlan, ResourcePlan
 class Landing:
     """changes: for Redis, in order. keys, values: for the contributions. rows, held: for ClickHouse."""
 
-    changes: list[Change] = field(default_factory=list)
+    changes: Changes = field(default_factory=Changes)
     keys: list[bytes] = field(default_factory=list)
     values: list[bytes] = field(default_factory=list)
-    rows: list[tuple[StoreName, pl.DataFrame]] = field(default_factory=list)
+    rows: list[Rows] = field(default_factory=list)
     held: list[tuple[StoreName, dict[str, object]]] = field(default_factory=list)
 
 
@@ -56,7 +55,8 @@ def land(
     if frame.height == 0:
         return
     built = build(frame, plan, partition)
-    keys = [key_prefix(plan.resource) + key for key in as_bytes(frame["_key"])]
+    prefix = key_prefix(plan.resource)
+    keys = [prefix + key for key in as_bytes(frame["_key"])]
     values = as_bytes(built.value)
     fresh = np.array(
         [
@@ -66,15 +66,15 @@ def land(
     )
     _withdraw(landing, frame, built, known, values, fresh, plan)
     _withdraw_overtaken(landing, reduced, built, plan)
-    _set(landing, frame, built, fresh, plan)
+    _set(landing, built, fresh, plan)
     if fresh.all():
         landing.keys += keys
         landing.values += values
     else:
         landing.keys += [key for key, ok in zip(keys, fresh, strict=True) if ok]
         landing.values += [value for value, ok in zip(values, fresh, strict=True) if ok]
-    for feed, theme_keys in zip(plan.feeds, built.keys, strict=True):
-        landing.rows.append((feed.store, table_rows(frame, feed, theme_keys, plan, partition)))
+    for feed, theirs in zip(plan.feeds, built.keys, strict=True):
+        landing.rows.append(Rows(plan, feed, partition, frame, theirs))
 
 
 def land_held(
@@ -192,7 +192,7 @@ def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: R
     earlier = reduced.overtaken
     if earlier.height == 0:
         return
-    passed = [theme_keys(earlier, feed) for feed in plan.feeds]
+    passed = theme_keys(earlier, plan)
     final = pl.DataFrame(
         {
             "_key": reduced.good["_key"],
@@ -214,23 +214,12 @@ def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: R
 
 
 def _set(
-    landing: Landing,
-    frame: pl.DataFrame,
-    built: Built,
-    fresh: np.ndarray[Any, np.dtype[np.bool_]],
-    plan: ResourcePlan,
+    landing: Landing, built: Built, fresh: np.ndarray[Any, np.dtype[np.bool_]], plan: ResourcePlan
 ) -> None:
-    for feed, keys, texts in zip(plan.feeds, built.keys, built.texts, strict=True):
-        table = pl.DataFrame({"key": frame["_key"], "theme": keys, "text": texts})
-        wanted = pl.Series(fresh) & keys.is_not_null()
-        if not wanted.all():
-            table = table.filter(wanted)
-        if table.height == 0:
-            continue
-        fields = pl.select(pl.concat_str(pl.lit(f"{feed.source}/"), table["key"])).to_series()
-        landing.changes += zip(
-            as_bytes(golden_keys(feed.store, table["theme"])),
-            as_bytes(fields),
-            as_bytes(table["text"]),
-            strict=True,
-        )
+    for number in range(len(plan.feeds)):
+        columns = [built.golden[number], built.fields[number], built.texts[number]]
+        keys = built.keys[number]
+        if not fresh.all() or keys.null_count():
+            wanted = pl.Series(fresh) & keys.is_not_null()
+            columns = [values.filter(wanted) for values in columns]
+        landing.changes.extend(*(as_bytes(values) for values in columns))

@@ -14,7 +14,7 @@ from datarail.themes import Theme
 from datarail.types import arrow_type
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class FeedPlan:
     """One feed. key: items of the theme key. fields: (field, item, type in the store)."""
 
@@ -25,9 +25,9 @@ class FeedPlan:
     fields: tuple[tuple[str, str, pa.DataType], ...]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ResourcePlan:
-    """A resource with its feeds, and the items (with types) that they need."""
+    """A resource with its feeds, and the items (with types) that they need. Each is its own key."""
 
     station: str
     resource: str

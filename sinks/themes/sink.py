@@ -25,8 +25,9 @@ from sinks.partition import Partition, gathered, not_void, truncate_note
 from sinks.past import Past
 from sinks.port import Arrival
 from sinks.redis_calls import connect
+from sinks.texts import as_bytes
 from sinks.themes.build import DELETED, homeless_texts, theme_keys_of
-from sinks.themes.golden import Golden
+from sinks.themes.golden import Changes, Golden
 from sinks.themes.landing import Landing, former_values, land, land_held, with_former, withdrawals
 from sinks.themes.plan import ResourcePlan, fingerprint, plan_station
 from sinks.themes.table import Cleared, ThemeTables
@@ -197,8 +198,8 @@ class ThemesSink:
                 part.remote = mark
         later = mark is not None and mark.offset > part.mark.offset
         part.contributions.put(landing.keys, landing.values, mark if later else None, notes)
-        for store, rows in landing.rows:
-            self._tables.add(store, rows)
+        for rows in landing.rows:
+            self._tables.add(rows)
         for truncate in cleared:
             self._tables.add_cleared(truncate)
         for store, row in landing.held:
@@ -212,7 +213,7 @@ class ThemesSink:
         self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: Latest, truncated: bytes | None
     ) -> None:
         prefix = key_prefix(plan.resource)
-        keys = [prefix + key for key in reduced.good["_key"].cast(pl.Binary).to_list()]
+        keys = [prefix + key for key in as_bytes(reduced.good["_key"])]
         known = part.without_void(part.contributions.get(keys), truncated) if keys else []
         for key, items in reduced.unchanged.items():
             at = reduced.good["_key"].index_of(key)
@@ -221,7 +222,7 @@ class ThemesSink:
         start = len(landing.keys)
         land(landing, reduced, known, plan, part.number)
         if reduced.held.height:
-            held = [prefix + key for key in reduced.held["_key"].cast(pl.Binary).to_list()]
+            held = [prefix + key for key in as_bytes(reduced.held["_key"])]
             there = dict(zip(held, part.without_void(part.contributions.get(held), truncated), strict=True))
             there |= dict(zip(landing.keys[start:], landing.values[start:], strict=True))
             land_held(landing, reduced, there, plan)
@@ -248,11 +249,9 @@ class ThemesSink:
         prefix = len(key_prefix(plan.resource))
         for chunk in part.contributions.scan(plan.resource):
             older = [(key, value) for key, value in chunk if value[:VERSION_WIDTH] < version]
-            self._golden.apply(
-                [
-                    change
-                    for key, value in older
-                    for change in withdrawals(plan, key[prefix:].decode(), value, version)
-                ]
-            )
+            changes = Changes()
+            for key, value in older:
+                for change in withdrawals(plan, key[prefix:].decode(), value, version):
+                    changes.append(change)
+            self._golden.apply(changes)
             part.contributions.forget(key for key, _ in older)

@@ -21,7 +21,8 @@ from datarail.position import Mark
 from datarail.themes import Theme
 from datarail.types import clickhouse_type
 from sinks.clickhouse import ClickHouse, create_database, create_table, literal, quoted
-from sinks.themes.build import version_parts
+from sinks.themes.build import Rows, table_rows, version_parts
+from sinks.themes.plan import FeedPlan
 from sinks.themes.view import view
 
 Place = tuple[str, int]
@@ -64,7 +65,7 @@ class ThemeTables:
     def __init__(self, store: ClickHouse, themes: Mapping[StoreName, Theme]) -> None:
         self._store = store
         self._themes = themes
-        self._rows: dict[StoreName, list[pl.DataFrame]] = {}
+        self._rows: dict[tuple[FeedPlan, int], list[Rows]] = {}
         self._held: dict[StoreName, list[dict[str, object]]] = {}
         self._cleared: list[Cleared] = []
         self._marks: dict[Place, Mark] = {}
@@ -86,11 +87,10 @@ class ThemeTables:
         )
         return Mark.parse(found[0][0]) if found else None
 
-    def add(self, store: StoreName, rows: pl.DataFrame) -> None:
-        """Rows of sinks.themes.build.table_rows."""
-        if rows.height:
-            self._rows.setdefault(store, []).append(rows)
-            self._count += rows.height
+    def add(self, rows: Rows) -> None:
+        if rows.frame.height:
+            self._rows.setdefault((rows.feed, rows.partition), []).append(rows)
+            self._count += rows.frame.height
 
     def add_held(self, store: StoreName, row: dict[str, object]) -> None:
         """A contribution that a newer held change is to be told of: station, resource, feed,
@@ -112,8 +112,11 @@ class ThemeTables:
         if not (self._rows or self._held or self._cleared or self._marks):
             return {}
         self._open()
-        for store, frames in self._rows.items():
-            frame = pl.concat(frames, how="diagonal_relaxed")
+        by_store: dict[StoreName, list[pl.DataFrame]] = {}
+        for (feed, _), some in self._rows.items():
+            by_store.setdefault(feed.store, []).append(table_rows(some))
+        for store, frames in by_store.items():
+            frame = pl.concat(frames, how="diagonal")
             self._store.insert(_source(store), _with_version(frame))
         for truncate in self._cleared:
             self._clear(truncate)

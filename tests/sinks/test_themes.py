@@ -22,6 +22,7 @@ from datarail.topics import train as train_topic
 from sinks.clickhouse import ClickHouse
 from sinks.port import Arrival
 from sinks.redis_calls import connect
+from sinks.themes.golden import Changes
 from sinks.themes.lookup import lookup
 from sinks.themes.sink import ThemesSink
 
@@ -381,7 +382,11 @@ def _feed_and_kill(line: Line, arrivals: list[Arrival], portion: int, steps: int
     apply = golden.apply
 
     def some(changes: Any, *_: Any) -> None:
-        apply([change for change in changes if rng.random() < 0.5])
+        chosen = Changes()
+        for change in changes:
+            if rng.random() < 0.5:
+                chosen.append(change)
+        apply(chosen)
 
     golden.apply = dying(golden.apply, some)  # type: ignore[method-assign]
     golden.apply_and_mark = dying(golden.apply_and_mark, some)  # type: ignore[method-assign]
