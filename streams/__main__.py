@@ -17,7 +17,7 @@ from datarail.contract import Contract
 from datarail.contract_file import read_stations
 from datarail.errors import Terminal, Transient
 from datarail.settings import Settings
-from streams import topic_setup
+from streams import membership, topic_setup
 from streams.agent import Station
 from streams.app import build
 
@@ -40,7 +40,7 @@ def main() -> int:
             log.info("no station in %s yet: waiting to be started again", settings.stations)
             return _wait()
         stations = [Station(contract) for contract in contracts.values()]
-        _topics(settings, contracts)
+        _prepare(settings, contracts)
         app = build(settings, stations)
     except Terminal as error:
         log.critical("%s", error)
@@ -53,11 +53,12 @@ def main() -> int:
         return int(stop.code or 0)
 
 
-def _topics(settings: Settings, contracts: Mapping[str, Contract]) -> None:
+def _prepare(settings: Settings, contracts: Mapping[str, Contract]) -> None:
     wait = 0.2
     while True:
         try:
             asyncio.run(topic_setup.ensure(settings, contracts.values()))
+            membership.leave(settings.kafka)
             return
         except Transient as error:
             log.warning("%s; again in %.1f s", error, wait)

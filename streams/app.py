@@ -13,18 +13,15 @@ import faust
 from datarail import topics
 from datarail.settings import Settings
 from streams.agent import Loop, Station
+from streams.membership import GROUP, MEMBER
 
 log = logging.getLogger(__name__)
-
-#: The consumer group; another one only where several lines share one Kafka.
-GROUP = os.environ.get("DATARAIL_STREAMS_GROUP", "streams")
 
 
 def build(settings: Settings, stations: Sequence[Station]) -> faust.App:
     """The app. Topics exist already; topics and contracts are fixed for the life of the process.
 
-    DATARAIL_WORKER tells several workers of one line apart; as a static member of its group a
-    worker that was killed has its partitions back as soon as it is up again.
+    Its member of the group must have left (streams.membership).
     """
     datadir = settings.home / "faust"
     datadir.mkdir(parents=True, exist_ok=True)
@@ -42,7 +39,7 @@ def build(settings: Settings, stations: Sequence[Station]) -> faust.App:
         broker_max_poll_records=200,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=4 << 20,
-        consumer_group_instance_id=f"{GROUP}-{os.environ.get('DATARAIL_WORKER', '0')}",
+        consumer_group_instance_id=MEMBER,
         stream_buffer_maxsize=64,
         stream_wait_empty=False,
         value_serializer="raw",
