@@ -37,7 +37,11 @@ def held(
         settings,
         f"SELECT {names}, source_offset FROM {FULL_NAME} FINAL WHERE {_WHERE} "
         "ORDER BY quarantine.changes.held DESC, seq DESC LIMIT {limit:UInt32}",
-        station=station, resource=resource, key=key, rule=rule, limit=limit,
+        station=station,
+        resource=resource,
+        key=key,
+        rule=rule,
+        limit=limit,
     )
     for row in rows:
         row["lane"] = Lane(row["lane"]).label
@@ -61,7 +65,10 @@ def by_rule(
         "finding -> JSONExtractString(finding, 'rule') = rule, JSONExtractArrayRaw(findings)), 'message'))) "
         f"AS example FROM {FULL_NAME} AS changes FINAL WHERE {_WHERE} "
         "GROUP BY station, resource, rule ORDER BY changes DESC, station, resource, rule",
-        station=station, resource=resource, key="", rule="",
+        station=station,
+        resource=resource,
+        key="",
+        rule="",
     )
 
 

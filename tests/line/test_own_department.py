@@ -27,7 +27,7 @@ CREATE TYPE span AS (since date, until date);
 CREATE TABLE wedding (id bigint PRIMARY KEY, "姓名" text, "SFZH" varchar(18), state civil_state,
   odd span, fee numeric(10,2), at timestamptz, note text);
 CREATE TABLE visits (who text, at timestamp DEFAULT now());
-INSERT INTO wedding SELECT n, '张' || n, NULL, '已婚', ROW('2020-01-01', NULL), n / 100.0, now(), ''
+INSERT INTO wedding SELECT n, '张' || n, NULL, '已婚', '(2020-01-01,)'::span, n / 100.0, now(), ''
   FROM generate_series(1, 500) n;
 INSERT INTO visits SELECT 'v' || n FROM generate_series(1, 50) n;
 """
