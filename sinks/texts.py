@@ -51,26 +51,28 @@ def json_floats(values: pl.Series) -> pl.Series:
     return pl.Series(texts, dtype=pl.String)
 
 
-def as_text(values: pl.Series) -> pl.Series:
-    """The text of each value; null stays null."""
-    if values.dtype == pl.String:
-        return values
-    if values.dtype == pl.Date:
-        return dates(values)
-    return values.to_frame("v").select(text_of("v", values.dtype)).to_series()
-
-
 def needs_escape(texts: pl.Series) -> bool:
     """Whether any text has a character that JSON escapes."""
     if len(texts) <= _FEW:
         return any(text is not None and _has_special(text.encode()) for text in texts.to_list())
-    array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
-    buffers = array.buffers()
-    if buffers[2] is None:
-        return False
-    offsets = np.frombuffer(buffers[1], dtype=np.int64, count=array.offset + len(array) + 1)
-    data = np.frombuffer(buffers[2], dtype=np.uint8)[offsets[array.offset] : offsets[-1]]
+    data = _buffer(texts)
     return bool((data < 0x20).any() or (data == ord('"')).any() or (data == ord("\\")).any())
+
+
+def has_control(texts: pl.Series) -> bool:
+    """Whether any text has a control character."""
+    if len(texts) <= _FEW:
+        return any(text is not None and min(text, default="~") < " " for text in texts.to_list())
+    return bool((_buffer(texts) < 0x20).any())
+
+
+def _buffer(texts: pl.Series) -> npt.NDArray[np.uint8]:
+    array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
+    _, ends, data = array.buffers()
+    if data is None:
+        return np.empty(0, dtype=np.uint8)
+    offsets = np.frombuffer(ends, dtype=np.int64, count=array.offset + len(array) + 1)
+    return np.frombuffer(data, dtype=np.uint8)[offsets[array.offset] : offsets[-1]]
 
 
 def _has_special(text: bytes) -> bool:
@@ -95,7 +97,7 @@ def dates(values: pl.Series) -> pl.Series:
 
 @functools.cache
 def _day_table() -> npt.NDArray[np.bytes_]:
-    days = np.arange(_FIRST_DAY, _LAST_DAY + 1, dtype="datetime64[D]")
+    days = np.arange(_FIRST_DAY, _LAST_DAY + 1).astype("datetime64[D]")
     return np.datetime_as_string(days).astype("S10")
 
 

@@ -19,7 +19,8 @@ _FLOAT_SCALE = 6
 
 @dataclass(frozen=True, slots=True)
 class Measure:
-    """One indicator over a resource's rows. scale: decimal places its sums are kept with."""
+    """One indicator over a resource's rows. scale: decimal places its sums are kept with.
+    exact: its values have no more than those (floats may)."""
 
     name: str
     item: str | None
@@ -27,6 +28,7 @@ class Measure:
     day: str | None
     where: tuple[tuple[str, tuple[str, ...]], ...]
     scale: int = 0
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +52,7 @@ def plan_station(contract: Contract, indicators: Mapping[str, Indicator]) -> dic
                 entry.day,
                 tuple((item, tuple(values)) for item, values in sorted(entry.where.items())),
                 scale_of(resource.items[entry.item]) if entry.item else 0,
+                entry.item is None or resource.items[entry.item].type in ("integer", "decimal"),
             )
             for title, entry in sorted(indicators.items())
             if (entry.station, entry.resource) == (contract.station, name)

@@ -222,7 +222,8 @@ class IndicatorsSink:
             reduced = not_void(reduced, truncated)
             if reduced.good.height == 0:
                 continue
-            own = [key_prefix(resource) + key for key in as_bytes(reduced.good["_key"])]
+            prefix = key_prefix(resource)
+            own = [prefix + key for key in as_bytes(reduced.good["_key"])]
             known = part.without_void(part.contributions.get(own), truncated)
             now = as_bytes(contributions(reduced.good, plan))
             if reduced.unchanged:

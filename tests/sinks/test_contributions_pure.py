@@ -1,0 +1,247 @@
+"""Reducing a batch, texts, counting and merging: the pure parts, by property."""
+
+from __future__ import annotations
+
+import datetime
+import itertools
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import orjson
+import polars as pl
+import pyarrow as pa
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rocksdict import Cache
+from trains import Maker, Row
+
+from datarail.errors import Transient
+from datarail.position import Identity, Mark
+from datarail.themes import Theme
+from sinks.contributions import Contributions, key_prefix
+from sinks.indicators.counting import count_few, count_many
+from sinks.indicators.plan import Measure, ResourcePlan
+from sinks.latest import latest, version_texts
+from sinks.texts import dates, escaped, needs_escape
+from sinks.themes.merge import merge
+
+ITEMS = {"name": pa.utf8()}
+
+# -- reducing
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("uudt"), st.integers(0, 2), st.integers(0, 12), st.booleans()),
+        min_size=1,
+        max_size=12,
+        unique_by=lambda change: change[2],
+    ),
+    st.integers(1, 4),
+)
+def test_what_wins_is_the_newest_identity_however_it_arrives(
+    changes: list[tuple[Any, ...]], cut: int
+) -> None:
+    maker = Maker("t.sys", items=("name",))
+    rows = [
+        Row(
+            key="" if op == "t" else str(key),
+            op=op,
+            pos=1000 + position,
+            held=held and op == "u",
+            written={} if op in "dt" else {"name": f"v{position}"},
+        )
+        for op, key, position, held in changes
+    ]
+    cars = [maker.train(rows[start : start + cut]).cars[0] for start in range(0, len(rows), cut)]
+    reduced = latest(cars, ITEMS)
+    expected: dict[str, str | None] = {}
+    held_keys: set[str] = set()
+    for change in sorted(rows, key=lambda change: change.pos or 0):
+        if change.op == "t":
+            expected = dict.fromkeys(expected, None)
+            expected |= dict.fromkeys(held_keys, None)
+            held_keys.clear()
+        elif change.held:
+            held_keys.add(change.key)
+        else:
+            expected[change.key] = change.written.get("name")
+            held_keys.discard(change.key)
+    found = {
+        row["_key"]: row["name"] if chr(row["_op"]) != "d" else None
+        for row in reduced.good.iter_rows(named=True)
+    }
+    assert found == expected
+    assert set(reduced.held["_key"]) == held_keys
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(
+            st.integers(0, 65535), st.integers(0, 2**64 - 1), st.integers(0, 2**44 - 1), st.integers(0, 1)
+        ),
+        min_size=2,
+    )
+)
+def test_versions_sort_as_identities_do(parts: list[tuple[int, int, int, int]]) -> None:
+    table = pa.table(
+        {
+            "_epoch": pa.array([part[0] for part in parts], pa.uint32()),
+            "_pos": pa.array([part[1] for part in parts], pa.uint64()),
+            "_idx": pa.array([part[2] for part in parts], pa.uint64()),
+            "_part": pa.array([part[3] for part in parts], pa.uint8()),
+            "_held": pa.array([False] * len(parts)),
+        }
+    )
+    versions = version_texts(table).to_pylist()
+    for (one, first), (two, second) in itertools.pairwise(zip(parts, versions, strict=True)):
+        assert (Identity(*one) < Identity(*two)) == (first < second)
+        assert (one == two) == (first == second)
+
+
+# -- texts
+
+
+@settings(deadline=None)
+@given(st.lists(st.none() | st.text(), max_size=8), st.booleans())
+def test_escaped_texts_are_json(texts: list[str | None], many: bool) -> None:
+    texts = texts * (20 if many else 1)
+    series = pl.Series(texts, dtype=pl.String)
+    assert [None if t is None else orjson.loads(t) for t in escaped(series)] == texts
+    special = any(text is not None and orjson.dumps(text) != b'"' + text.encode() + b'"' for text in texts)
+    assert needs_escape(series) == special
+
+
+@settings(deadline=None)
+@given(
+    st.lists(
+        st.none() | st.dates(datetime.date(1850, 1, 1), datetime.date(2350, 1, 1)), min_size=1, max_size=5
+    ),
+    st.booleans(),
+)
+def test_dates_are_iso(days: list[datetime.date | None], many: bool) -> None:
+    days = days * (100 if many else 1)
+    series = pl.Series(days, dtype=pl.Date)
+    assert dates(series).to_list() == [None if day is None else day.isoformat() for day in days]
+
+
+# -- counting
+
+_TEXT = st.sampled_from(["a", "b", '引"', "\x1e"])
+_AMOUNT = st.decimals(-(10**12), 10**12, places=2).map(str) | st.just("\x1e")
+_DAY = st.sampled_from(["2024-05-03", "2024-05-04", "\x1e"])
+
+
+@settings(deadline=None)
+@given(
+    st.lists(st.tuples(_AMOUNT, _DAY, _TEXT, _TEXT), max_size=20),
+    st.lists(st.tuples(_AMOUNT, _DAY, _TEXT, _TEXT), max_size=20),
+)
+def test_few_and_many_rows_count_alike(gone: list[tuple[str, ...]], come: list[tuple[str, ...]]) -> None:
+    items = {"amount": pa.decimal128(18, 2), "day": pa.date32(), "kind": pa.utf8(), "place": pa.utf8()}
+    measures = (
+        Measure("all", None, (), None, ()),
+        Measure("kinds", None, ("kind", "place"), "day", ()),
+        Measure("sum", "amount", ("place",), None, (("kind", ("a", "b")),), 2),
+    )
+    plan = ResourcePlan("r", measures, items)
+    rows = [["".join(f"{text}\x1f" for text in row).encode() for row in some] for some in (gone, come)]
+    assert count_few(rows[0], rows[1], plan) == count_many(rows[0], rows[1], plan)
+
+
+# -- merging
+
+THEME = Theme.model_validate(
+    {
+        "title": "人口",
+        "key": "id",
+        "key_title": "号码",
+        "fields": {"name": {"title": "姓名", "authority": ["police", "civil"]}, "mobile": {"title": "手机"}},
+    }
+)
+_ENTRY = st.fixed_dictionaries(
+    {
+        "v": st.integers(0, 5).map(lambda n: f"{n:032x}"),
+        "h": st.sampled_from([0, 7]),
+        "c": st.integers(0, 3),
+        "f": st.dictionaries(st.sampled_from(["name", "mobile"]), st.sampled_from(["x", "y", None])),
+    }
+)
+_SOURCES = st.dictionaries(
+    st.sampled_from(
+        [f"{d}.s/{r}/{k}" for d in ("police", "civil", "other") for r in ("a", "b#1") for k in ("1", "2/3")]
+    ),
+    _ENTRY,
+    min_size=1,
+)
+
+
+@settings(deadline=None)
+@given(_SOURCES, st.randoms())
+def test_order_of_arrival_does_not_matter(sources: dict[str, Any], rng: Any) -> None:
+    shuffled = list(sources.items())
+    rng.shuffle(shuffled)
+    assert merge(THEME, sources) == merge(THEME, dict(shuffled))
+
+
+@settings(deadline=None)
+@given(_SOURCES, st.data())
+def test_what_was_withdrawn_has_never_been(sources: dict[str, Any], data: st.DataObject) -> None:
+    gone = data.draw(st.sampled_from(sorted(sources)))
+    without = {source: entry for source, entry in sources.items() if source != gone}
+    assert merge(THEME, sources | {gone: {"v": "f" * 32, "d": 1}}) == merge(THEME, without)
+
+
+@settings(deadline=None)
+@given(_SOURCES)
+def test_the_highest_authority_that_has_a_value_wins(sources: dict[str, Any]) -> None:
+    record = merge(THEME, sources)
+    assert record is not None
+    for name in ("name", "mobile"):
+        having = {s: e for s, e in sources.items() if e["f"].get(name) is not None}
+        if not having:
+            assert name not in record["fields"]
+            continue
+        ranks = {source: THEME.rank(name, source.partition(".")[0]) for source in having}
+        chosen = record["fields"][name]["source"]
+        [source] = [
+            s
+            for s in having
+            if s.partition("/")[0] == chosen["station"]
+            and s.split("/", 2)[1].partition("#")[0] == chosen["resource"]
+            and s.split("/", 2)[2] == chosen["key"]
+        ]
+        assert ranks[source] == min(ranks.values())
+        assert having[source]["c"] == max(e["c"] for s, e in having.items() if ranks[s] == ranks[source])
+        assert (record["fields"][name]["held"] is not None) == bool(having[source]["h"])
+
+
+# -- the local store
+
+
+def test_contributions_are_written_with_their_mark_and_found_again(tmp_path: Path) -> None:
+    store = Contributions(tmp_path / "0", Cache(1 << 20))
+    assert store.mark() is None and store.get([b"r\0a"]) == [None]
+    store.put([b"r\0a", b"r\0b", b"r2\0a"], [b"1", b"2", b"3"], Mark(7), [("shape", b"x")])
+    with pytest.raises(Transient, match="in use"):
+        Contributions(tmp_path / "0", Cache(1 << 20))
+    store.close()
+    store = Contributions(tmp_path / "0", Cache(1 << 20))
+    assert store.mark() == Mark(7) and store.note("shape") == b"x"
+    assert list(store.scan("r")) == [[(key_prefix("r") + b"a", b"1"), (b"r\0b", b"2")]]
+    store.forget([b"r\0a"])
+    assert store.get([b"r\0a", b"r2\0a"]) == [None, b"3"]
+    store.wipe()
+    assert store.mark() is None
+    store.close()
+
+
+def test_sums_are_exact() -> None:
+    plan = ResourcePlan("r", (Measure("sum", "a", (), None, (), 2),), {"a": pa.decimal128(18, 2)})
+    rows = [b"0.10\x1f"] * 300
+    assert count_many([], rows, plan) == {"sum": {"[]": 3000}} == count_few([], rows, plan)
+    assert Decimal(3000).scaleb(-2) == Decimal("30.00")
