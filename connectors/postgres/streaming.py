@@ -19,9 +19,11 @@ from connectors.shipper import Shipper
 from connectors.train_builder import TrainBuilder
 from datarail.errors import Terminal
 
-#: A packing holds at most this; as trains, divided by the partitions.
-MOST_ROWS = 16384
-MOST_BYTES = 8 << 20
+#: A packing holds at most this; as trains, divided by the partitions. Far behind, it holds more:
+#: with many resources every hop's price is per car, and nobody waits for a row of then.
+MOST_ROWS, CATCHING_UP_ROWS = 16384, 65536
+MOST_BYTES = 12 << 20
+_FAR_BEHIND_SECONDS = 2.0
 #: While more keeps coming, rows wait for company a tenth of the lag there is already. A gap of
 #: a few milliseconds ends the wait, so a source whose clock differs is not slowed by it.
 _LINGER_SHARE, _LINGER_SECONDS, _LINGER_LEAST, _GAP_SECONDS = 0.1, 0.5, 0.02, 0.003
@@ -108,6 +110,7 @@ class Streaming:
     def _read(self) -> bool:
         """Take what is at hand, up to a packing; whether there may be more."""
         read, feed, builder = self._cursor.read_message, self._capture.feed, self._builder
+        most = self._most_rows()
         for turn in range(4096):
             message = read()
             if message is None:
@@ -115,16 +118,20 @@ class Streaming:
             if turn == 0:
                 self._read_at = time.monotonic()
             feed(message.payload)
-            if builder.rows >= MOST_ROWS or builder.bytes >= MOST_BYTES:
+            if builder.rows >= most or builder.bytes >= MOST_BYTES:
                 break
         return True
+
+    def _most_rows(self) -> int:
+        behind = time.time() - self._capture.commit_time / 1e6
+        return CATCHING_UP_ROWS if behind > _FAR_BEHIND_SECONDS else MOST_ROWS
 
     def _send(self, more: bool) -> float:
         """Ship what waits if its time has come; how long it may wait otherwise, in seconds."""
         builder, shipper = self._builder, self._shipper
         if not builder.rows:
             return _IDLE_SECONDS
-        if builder.rows >= MOST_ROWS or builder.bytes >= MOST_BYTES:
+        if builder.rows >= self._most_rows() or builder.bytes >= MOST_BYTES:
             self._ship()
             return _IDLE_SECONDS
         if not any(waits and shipper.idle(partition) for partition, waits in enumerate(builder.waiting)):
