@@ -1,7 +1,7 @@
 # datarail: Linux, make and a Python are all it takes; everything else is installed into this folder.
 SHELL := /bin/sh
 .DEFAULT_GOAL := help
-.PHONY: help install up down test check bench clean
+.PHONY: help install up down test check bench bench-peers clean
 
 # The first of these that is new enough and complete; `make PYTHON=/path/to/python3.12 up` names another.
 CANDIDATES := python3 python3.13 python3.12 python3.14 python3.11
@@ -19,6 +19,7 @@ help:
 	@echo 'make test    check, then every test on the real servers'
 	@echo 'make check   ruff, mypy, import-linter'
 	@echo 'make bench   measure the line at full speed, write build/bench.json'
+	@echo 'make bench-peers   the same table captured by Debezium, build/bench-peers.json'
 	@echo 'make clean   down, then remove all that was installed or written here'
 
 install: $(STAMP)
@@ -51,6 +52,9 @@ test: check
 
 bench: install
 	@$(BIN)/python -m bench
+
+bench-peers: install
+	@$(BIN)/python -m bench.peers
 
 clean:
 	@if test -x $(BIN)/python && test -d .datarail; then $(BIN)/python -m deploy clean; fi

@@ -22,7 +22,7 @@ BUILD = REPOSITORY / "build"
 def main() -> int:
     """Run what was asked for; what was measured before an error is written all the same."""
     asked = _arguments()
-    signal.signal(signal.SIGTERM, _interrupt)
+    stop_on_signals()
     size = QUICK if asked.quick else FULL if asked.full else Size()
     if asked.runs:
         size = replace(size, runs=asked.runs)
@@ -64,8 +64,13 @@ def _arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def _interrupt(_signal: int, _frame: FrameType | None) -> None:
-    raise KeyboardInterrupt
+def stop_on_signals() -> None:
+    """A benchmark that is told to end takes its line down first."""
+
+    def interrupt(_signal: int, _frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    signal.signal(signal.SIGTERM, interrupt)
 
 
 if __name__ == "__main__":

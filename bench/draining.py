@@ -46,7 +46,7 @@ def first_load(rail: Rail, profile: Path | None = None) -> Drain:
         at = rail.begin()
         with Profiles(rail.settings, profile):
             samples = hops.follow(Lane.SNAPSHOT, rows, seconds=120 + rows / 2000)
-    return _told(rows, at, samples, usage, {kind: hops.bytes(kind) for kind in KINDS})
+    return told(rows, at, samples, usage, {kind: hops.bytes(kind) for kind in KINDS})
 
 
 def drain(
@@ -75,12 +75,11 @@ def drain(
             at = rail.resume()
             with Profiles(rail.settings, profile):
                 samples = hops.follow(Lane.STREAM, before + rows, seconds=120 + rows / 2000)
-        return _told(
-            rows, at, samples, usage, {kind: hops.bytes(kind) - size for kind, size in sizes.items()}
-        )
+        return told(rows, at, samples, usage, {kind: hops.bytes(kind) - size for kind, size in sizes.items()})
 
 
-def _told(rows: int, at: float, samples: list[Sample], usage: Usage, written: dict[str, int]) -> Drain:
+def told(rows: int, at: float, samples: list[Sample], usage: Usage, written: dict[str, int]) -> Drain:
+    """What a run was, from what was watched. at: time.time() of its beginning."""
     seconds = {hop: max(moment - at, 0.001) for hop, moment in reached(samples).items()}
     return Drain(rows, seconds, usage.cpu, usage.peak_mb, written, at, samples)
 

@@ -106,17 +106,20 @@ class Hops:
     def cleaned(self, lane: Lane) -> int:
         return self._numbered(self._train, lane)
 
-    def follow(self, lane: Lane, changes: int, seconds: float) -> list[Sample]:
-        """Sample until so many changes of the lane have come all the way; raises Terminal when they
-        have not within `seconds`."""
+    def follow(self, lane: Lane, changes: int, seconds: float, *, only_raw: bool = False) -> list[Sample]:
+        """Sample until so many changes of the lane have come all the way (only_raw: to the raw
+        topic); raises Terminal when they have not within `seconds`."""
         deadline = time.monotonic() + seconds
         samples = [self.sample()]
         while True:
             time.sleep(_EVERY)
             samples.append(self.sample())
-            still = samples[-1].raw == samples[-2].raw and samples[-1].train == samples[-2].train
-            landed = all(covers(offsets, samples[-1].train) for offsets in samples[-1].sinks.values())
-            if still and landed and self.cleaned(lane) >= changes:
+            before, now = samples[-2:]
+            if now.raw == before.raw and only_raw and self.captured(lane) >= changes:
+                return samples
+            landed = all(covers(offsets, now.train) for offsets in now.sinks.values())
+            still = now.raw == before.raw and now.train == before.train
+            if still and landed and not only_raw and self.cleaned(lane) >= changes:
                 return samples
             if time.monotonic() > deadline:
                 raise Terminal(

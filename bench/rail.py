@@ -43,12 +43,14 @@ _INDICATORS: dict[Shape, dict[str, Any]] = {
 class Rail:
     """Servers up, tables made, parts running, the station paused: nothing has been captured yet.
 
+    parts: "all"; "connector": streams and sinks are stopped again; "none": servers alone.
+
     settings and source are addresses; tables the resources. Use as a context manager: what was
     started is stopped and removed at the end, whatever happens.
     """
 
     def __init__(
-        self, folder: Path, resources: int, rows: int, shapes: Sequence[Shape] = SHAPES, *, sinks: bool = True
+        self, folder: Path, resources: int, rows: int, shapes: Sequence[Shape] = SHAPES, *, parts: str = "all"
     ) -> None:
         os.environ.setdefault("DATARAIL_SOFTWARE", str(REPOSITORY / ".datarail" / "software"))
         self.folder = folder
@@ -56,7 +58,7 @@ class Rail:
         sweep(folder)
         (folder / "stations").mkdir(parents=True)
         self.settings = Settings.load(folder)
-        self._try(lambda: self._open(resources, rows, shapes, sinks))
+        self._try(lambda: self._open(resources, rows, shapes, parts))
 
     def __enter__(self) -> Rail:
         return self
@@ -70,12 +72,12 @@ class Rail:
     def pause(self) -> None:
         """Stop reading the source; returns once the slot is free."""
         control.pause(self.settings, STATION)
-        self._wait_slot("NOT bool_or(active)", "free")
+        self.wait_slot("NOT bool_or(active)", "free")
 
     def resume(self) -> float:
         """Go on; returns the moment (time.time()) from which the source sends again."""
         control.resume(self.settings, STATION)
-        return self._wait_slot("bool_or(active)", "taken up")
+        return self.wait_slot("bool_or(active)", "taken up")
 
     def connect(self) -> Any:
         """A session with the source, autocommit."""
@@ -87,7 +89,18 @@ class Rail:
         """Let the station begin; returns the moment (time.time()) its slot was made, just before
         the snapshot's first row is read."""
         control.resume(self.settings, STATION)
-        return self._wait_slot("count(*) > 0", "made")
+        return self.wait_slot("count(*) > 0", "made")
+
+    def wait_slot(self, condition: str, word: str, seconds: float = 60.0) -> float:
+        """Wait for a condition over the database's slots; returns the moment it came true."""
+        deadline = time.monotonic() + seconds
+        with closing(self.connect()) as connection, connection.cursor() as cursor:
+            while time.monotonic() < deadline:
+                cursor.execute(f"SELECT {condition} FROM pg_replication_slots WHERE slot_type = 'logical'")
+                if (cursor.fetchone() or (False,))[0]:
+                    return time.time()
+                time.sleep(0.01)
+        raise Terminal(f"the slot is not {word} after {seconds:.0f} s", part="bench")
 
     def audit(self, seconds: int = 180) -> dict[str, Any]:
         """What `datarail audit --json` says; raises Terminal when it does not balance."""
@@ -117,7 +130,7 @@ class Rail:
             self.close()
             raise
 
-    def _open(self, resources: int, rows: int, shapes: Sequence[Shape], sinks: bool) -> None:
+    def _open(self, resources: int, rows: int, shapes: Sequence[Shape], parts: str) -> None:
         free = ports.settle(
             dict.fromkeys(DEFAULT_PORTS, 0), lambda p: p > 0 and ports.is_free(p), ports.any_free
         )
@@ -133,11 +146,15 @@ class Rail:
         secret.write_text(unquote(urlsplit(self.source).password or ""))
         secret.chmod(0o600)
         self._write_contract()
-        if not sinks:
+        if parts == "none":
             return
         control.pause(self.settings, STATION)
         line.up(self.settings, progress=say)
         self._wait_ready()
+        if parts == "connector":
+            for part in line.parts(self.settings):
+                if part.name.startswith("sink-") or part.name == "streams":
+                    line.stop_part(self.settings, part.name)
 
     def _write_contract(self) -> None:
         text = contract_text(
@@ -158,16 +175,6 @@ class Rail:
                 if time.monotonic() > deadline:
                     raise Terminal(f"{', '.join(waiting)}: no partitions after {seconds:.0f} s", part="bench")
                 time.sleep(0.3)
-
-    def _wait_slot(self, condition: str, word: str, seconds: float = 60.0) -> float:
-        deadline = time.monotonic() + seconds
-        with closing(self.connect()) as connection, connection.cursor() as cursor:
-            while time.monotonic() < deadline:
-                cursor.execute(f"SELECT {condition} FROM pg_replication_slots WHERE slot_type = 'logical'")
-                if (cursor.fetchone() or (False,))[0]:
-                    return time.time()
-                time.sleep(0.01)
-        raise Terminal(f"the slot is not {word} after {seconds:.0f} s", part="bench")
 
 
 def indicators_text(tables: Sequence[WideTable]) -> str:

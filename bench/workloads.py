@@ -58,7 +58,7 @@ def wide(bench: Bench) -> None:
         for rate in bench.size.rates:
             for _ in range(bench.size.runs):
                 say(f"{name}: {rate:,} rows/s, one a commit")
-                run = latency.latency(rail, rate, bench.size.seconds)
+                run = latency.latency(rail, backlog, rate, bench.size.seconds)
                 latency.tell(bench.report, f"{name}.latency.{rate}", run)
                 bench.details.latency(f"{name}.latency.{rate}", run)
         _audit(rail)

@@ -134,6 +134,18 @@ def install(settings: Settings, progress: Progress) -> Software:
     )
 
 
+def install_jars(settings: Settings, lock: Path, name: str, progress: Progress) -> Path:
+    """The folder with the jars that a lock like kafka.lock lists; fetched when it is not there."""
+    folder = software_folder(settings)
+    folder.mkdir(parents=True, exist_ok=True)
+    listed = jars(lock.read_text())
+    with _locked(folder / ".lock"):
+        if _stale(folder / name, lock):
+            progress(f"{name}: downloading {len(listed)} jars …")
+            _whole(folder / name, lock, lambda to: _fetch_jars(listed, to))
+    return folder / name
+
+
 def _package(name: str) -> Path:
     """The folder of an installed package that holds a server's binaries."""
     spec = find_spec(name)  # not imported: only its files are wanted

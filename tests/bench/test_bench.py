@@ -8,7 +8,7 @@ import pytest
 import yaml
 from kafka import TopicPartition
 
-from bench.backlog import Backlog
+from bench.backlog import Backlog, Extent
 from bench.details import Details
 from bench.hops import Sample, covers, reached
 from bench.latency import Latency, update_script
@@ -93,8 +93,8 @@ def test_every_table_has_an_indicator_of_its_own() -> None:
 @pytest.mark.parametrize("number", [0, 1, 2])
 def test_the_steady_load_updates_one_row_by_its_key(number: int) -> None:
     table = tables(3)[number]
-    script = update_script(table, 100)
-    assert "random(0, 99)" in script
+    script = update_script(table, Extent(7, 100))
+    assert "random(7, 99)" in script
     assert script.count("UPDATE") == 1
     assert f"WHERE {table.key} = " in script
 
