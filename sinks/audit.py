@@ -33,7 +33,12 @@ _TRUNCATE, _DELETE = ord("t"), ord("d")
 @dataclass(frozen=True, slots=True)
 class Difference:
     """What the source has and history has not (missing), the other way round (extra), what has
-    another value (differing), and changes that stand in history more than once (twice)."""
+    another value (differing), and changes that stand in history more than once (twice).
+
+    unfollowed: only of a resource without a key, of which inserts alone are carried (DESIGN rule
+    10): landed rows that the department has since changed or removed. Each may also stand for one
+    row of the source that looks new, so only what exceeds them is missing.
+    """
 
     station: str
     resource: str
@@ -43,6 +48,7 @@ class Difference:
     extra: int = 0
     differing: int = 0
     twice: int = 0
+    unfollowed: int = 0
     examples: dict[str, list[str]] = field(default_factory=dict)
 
     @property
@@ -75,6 +81,7 @@ class Finding:
             "extra": found.extra,
             "differing": found.differing,
             "twice": found.twice,
+            "unfollowed": found.unfollowed,
             "examples": found.examples,
             "balanced": self.balanced,
         }
@@ -104,15 +111,27 @@ def compare(
         if store is None:
             own.close()
     left, right = pl.DataFrame(pl.from_arrow(source)), pl.DataFrame(pl.from_arrow(landed))
-    counts = _keyed(left, right) if keyed else _bag(left, right)
-    missing, extra, differing = counts
+    missing, extra, differing = _keyed(left, right) if keyed else _bag(left, right)
+    unfollowed = 0
+    if not keyed:
+        unfollowed = len(extra)
+        missing, extra = missing.slice(unfollowed), extra.clear()
     named = {
         kind: [str(key) for key in keys.head(_NAMED)]
         for kind, keys in (("missing", missing), ("extra", extra), ("differing", differing))
         if len(keys)
     }
     return Difference(
-        station, resource, len(left), len(right), len(missing), len(extra), len(differing), twice, named
+        station,
+        resource,
+        source_rows=len(left),
+        landed_rows=len(right),
+        missing=len(missing),
+        extra=len(extra),
+        differing=len(differing),
+        twice=twice,
+        unfollowed=unfollowed,
+        examples=named,
     )
 
 

@@ -130,6 +130,10 @@ def _draw(document: dict[str, Any]) -> None:
             out.print(
                 f"✗ {row['station']} {row['resource']}: {kind}, for example {', '.join(keys)}", markup=False
             )
+        if row["unfollowed"]:
+            name = f"{row['station']} {row['resource']}"
+            out.print(f"· {name}: {row['unfollowed']:,} rows were since changed or removed in the source;")
+            out.print("  a table without a key sends its inserts alone")
     for late in document["late"]:
         out.print(f"✗ {late}", markup=False)
     out.print("Balanced: nothing lost, nothing twice." if document["balanced"] else "Not balanced.")

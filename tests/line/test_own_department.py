@@ -142,7 +142,9 @@ def test_pause_and_resume(city: City, civil: Department) -> None:
 def test_all_of_it_balances(city: City, civil: Department) -> None:
     document = city.audit(120)
     assert document["balanced"], json.dumps(document, indent=1, ensure_ascii=False)
-    assert STATION in {row["station"] for row in document["resources"]}
+    rows = {row["resource"]: row for row in document["resources"] if row["station"] == STATION}
+    assert rows["wedding"]["captured"] == rows["wedding"]["landed"] > 600
+    assert (rows["visits"]["missing"], rows["visits"]["unfollowed"]) == (0, 2)  # v1 removed, v2 changed
 
 
 def test_a_difference_is_named(city: City, civil: Department) -> None:
