@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import zlib
+
+import orjson
 import pyarrow as pa
 import pytest
 from hypothesis import given
@@ -63,6 +66,33 @@ def test_a_damaged_value_is_refused(damage) -> None:  # type: ignore[no-untyped-
     value, headers = encode(manifest(2), [car(["张", None])])
     with pytest.raises(BadRecord):
         decode(damage(value), headers)
+
+
+def test_a_large_car_travels_in_a_frame() -> None:
+    batch = car(["张三"] * 1000)
+    value, headers = encode(manifest(1000, 1), [batch, car(["李四"])])
+    train = decode(value, headers)
+    (large, small) = train.manifest.cars
+    assert small.plain == 0 < large.bytes < large.plain
+    assert train.cars[0].equals(batch)
+    assert pa.ipc.open_stream(pa.decompress(value[: large.bytes], large.plain, codec="zstd"))
+    wrong = dict(headers) | {"manifest": dict(headers)["manifest"].replace(str(large.plain).encode(), b"9")}
+    with pytest.raises(BadRecord):
+        decode(value, wrong)
+
+
+def test_a_car_that_arrow_compressed_is_read() -> None:
+    batch = car(["张三"] * 100)
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, batch.schema, options=pa.ipc.IpcWriteOptions(compression="zstd")) as writer:
+        writer.write_batch(batch)
+    value = sink.getvalue().to_pybytes()
+    told = manifest(100)
+    _, headers = encode(told, [batch])
+    text = orjson.loads(dict(headers)["manifest"]) | {"crc": zlib.crc32(value)}
+    text["cars"][0][4] = len(value)
+    text["cars"][0] = text["cars"][0][:10]  # as it was before cars had frames
+    assert decode(value, [("datarail", b"1"), ("manifest", orjson.dumps(text))]).cars[0].equals(batch)
 
 
 @pytest.mark.parametrize(
