@@ -12,6 +12,7 @@ with \\0 are the store's own: the mark, and what the sink notes beside it.
 from __future__ import annotations
 
 import shutil
+from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
@@ -55,16 +56,17 @@ class Contributions:
 
     def put(
         self,
-        keys: Iterable[bytes],
-        values: Iterable[bytes],
+        keys: Sequence[bytes],
+        values: Sequence[bytes],
         mark: Mark | None = None,
         notes: Iterable[tuple[str, bytes]] = (),
     ) -> None:
         """Write contributions, notes and the mark at once, or none of them."""
         batch = WriteBatch(raw_mode=True)
         put = batch.put
-        for key, value in zip(keys, values, strict=True):
-            put(key, value)
+        if len(keys) != len(values):
+            raise ValueError(f"{len(keys)} keys, {len(values)} values")
+        deque(map(put, keys, values), maxlen=0)
         for name, value in notes:
             put(_NOTE + name.encode(), value)
         if mark is not None:

@@ -75,17 +75,15 @@ def with_former(value: bytes, known: bytes | None, items: Iterable[str], plan: R
 def difference(former: Sequence[bytes | None], now: Sequence[bytes | None], plan: ResourcePlan) -> Totals:
     """What the totals change by when the former contributions give way to those of now."""
     head = VERSION_WIDTH + 1
-    state = slice(VERSION_WIDTH, head)
     gone: list[bytes] = []
     come: list[bytes] = []
     for old, new in zip(former, now, strict=True):
-        before = old[head:] if old is not None and old[state] == SET else None
-        after = new[head:] if new is not None and new[state] == SET else None
-        if before != after:
-            if before is not None:
-                gone.append(before)
-            if after is not None:
-                come.append(after)
+        if old is not None and new is not None and old[VERSION_WIDTH:] == new[VERSION_WIDTH:]:
+            continue  # as most updates: nothing that counts has changed
+        if old is not None and old[VERSION_WIDTH:head] == SET:
+            gone.append(old[head:])
+        if new is not None and new[VERSION_WIDTH:head] == SET:
+            come.append(new[head:])
     if not gone and not come:
         return {}
     if len(gone) + len(come) <= FEW or not all(measure.exact for measure in plan.measures):
