@@ -39,13 +39,14 @@ def main() -> int:
     except KeyboardInterrupt:
         say("stopped")
         failed = 130
-    if bench.report.readings:
-        bench.report.write(BUILD / "bench.json")
-        bench.details.write(BUILD / "bench-details.json")
-        print(bench.report.summary())
-        say(f"wrote {BUILD / 'bench.json'}")
-    if not asked.profile:
-        shutil.rmtree(bench.folder, ignore_errors=True)
+    finally:
+        if bench.report.readings:
+            bench.report.write(BUILD / "bench.json")
+            bench.details.write(BUILD / "bench-details.json")
+            print(bench.report.summary())
+            say(f"wrote {BUILD / 'bench.json'}")
+        if not asked.profile:
+            shutil.rmtree(bench.folder, ignore_errors=True)
     return failed
 
 

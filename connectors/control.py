@@ -12,7 +12,6 @@ from contextlib import contextmanager
 from connectors import log_topics, registry
 from connectors.state import Record, State, stations_where
 from datarail.contract import Contract
-from datarail.contract_file import read_stations
 from datarail.settings import Settings
 
 
@@ -34,7 +33,7 @@ def paused(settings: Settings) -> set[str]:
     """The stations of the working folder that are paused."""
     log_topics.ensure_state(settings)
     marked = stations_where(settings, "control", lambda record: bool(record.get("paused")))
-    return marked & set(read_stations(settings.stations))
+    return marked & {file.stem for file in settings.stations.glob("*.yaml")}
 
 
 def detach(settings: Settings, contract: Contract) -> list[str]:

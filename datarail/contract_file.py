@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -33,21 +34,42 @@ def read_contract(file: Path) -> Contract:
 def read_stations(folder: Path) -> dict[str, Contract]:
     """All contracts of a folder by station; raises ContractError on the first file at fault,
     and when two stations would write to the same clean topic."""
+
+    def refuse(fault: ContractError) -> None:
+        raise fault
+
+    return sound_stations(folder, refuse)
+
+
+def sound_stations(folder: Path, faulty: Callable[[ContractError], None]) -> dict[str, Contract]:
+    """The contracts of a folder that can be used, by station; `faulty` hears of each other one.
+
+    One department's slip of the pen must not stop the others' changes.
+    """
     contracts: dict[str, Contract] = {}
     owners: dict[tuple[str, str], str] = {}
     for file in sorted(folder.glob("*.yaml")):
-        contract = read_contract(file)
+        try:
+            contract = read_contract(file)
+            _claim_topics(owners, contract, file)
+        except ContractError as error:
+            faulty(error)
+            continue
         contracts[contract.station] = contract
-        for resource in contract.resources:
-            other = owners.setdefault((contract.department.code, resource), contract.station)
-            if other != contract.station:
-                raise ContractError(
-                    f"resource {resource} is also one of {other}; both would be "
-                    f"clean.{contract.department.code}.{resource}",
-                    part=str(file),
-                    remedy="give one of them another name",
-                )
     return contracts
+
+
+def _claim_topics(owners: dict[tuple[str, str], str], contract: Contract, file: Path) -> None:
+    department = contract.department.code
+    for resource in contract.resources:
+        other = owners.get((department, resource), contract.station)
+        if other != contract.station:
+            raise ContractError(
+                f"resource {resource} is also one of {other}; both would be clean.{department}.{resource}",
+                part=str(file),
+                remedy="give one of them another name",
+            )
+    owners.update({(department, resource): contract.station for resource in contract.resources})
 
 
 def read_model(file: Path, model: type[M]) -> M:

@@ -9,9 +9,11 @@ import time
 from pathlib import Path
 
 from datarail import metrics
-from datarail.contract_file import read_stations
+from datarail.contract_file import sound_stations
 from datarail.errors import ContractError, RailError, Terminal
+from datarail.indicators import read_indicators
 from datarail.settings import Settings
+from datarail.themes import read_themes
 from sinks.loop import Loop
 from sinks.registry import Contracts, open_sink
 
@@ -22,14 +24,14 @@ class Reader:
     """The contracts of the working folder, and whether they have changed since they were read."""
 
     def __init__(self, settings: Settings) -> None:
-        self.folder = settings.stations
+        self.settings = settings
         self._files = [settings.folder / "indicators.yaml", settings.folder / "themes.yaml"]
         self._seen = self._state()
         self._looked = time.monotonic()
-        self.contracts: Contracts = read_stations(self.folder)
+        self.contracts: Contracts = self._read({})
 
     def changed(self) -> bool:
-        """Looks at most once a second. A file that cannot be used is said, and the old one kept."""
+        """Looks at most once a second. What cannot be used is said, and the old kept."""
         if time.monotonic() - self._looked < 1.0:
             return False
         self._looked = time.monotonic()
@@ -37,15 +39,24 @@ class Reader:
         if state == self._seen:
             return False
         self._seen = state
+        contracts = self._read(self.contracts)
         try:
-            self.contracts = read_stations(self.folder)
+            read_themes(self.settings.folder)
+            read_indicators(self.settings.folder, contracts)
         except ContractError as error:
-            log.error("contracts stay as they were: %s", error)
+            log.error("all stays as it was: %s", error)
             return False
+        self.contracts = contracts
         return True
 
+    def _read(self, before: Contracts) -> Contracts:
+        """The contracts that hold; for one that does not, what it said before."""
+        found = sound_stations(self.settings.stations, lambda fault: log.error("%s", fault))
+        kept = {file.stem for file in self.settings.stations.glob("*.yaml")} & set(before)
+        return {station: before[station] for station in kept} | found
+
     def _state(self) -> dict[Path, int]:
-        files = [*self.folder.glob("*.yaml"), *(file for file in self._files if file.exists())]
+        files = [*self.settings.stations.glob("*.yaml"), *(file for file in self._files if file.exists())]
         return {file: file.stat().st_mtime_ns for file in files}
 
 

@@ -11,7 +11,7 @@ from typing import cast
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from datarail.contract_file import read_stations
+from datarail.contract_file import sound_stations
 from datarail.settings import Settings
 from sinks.clickhouse import ClickHouse, create_database, quoted
 from sinks.consumer import bounds, kafka_trouble, plain_consumer
@@ -32,7 +32,7 @@ def rebuild(settings: Settings, name: str, progress: Progress) -> None:
     Transient when a store is away; calling again then mends what was left half done.
     """
     own = cast(Own, getattr(import_module(module(name)), "rebuild"))  # noqa: B009 - modules are no types
-    own(settings, read_stations(settings.stations), progress)
+    own(settings, sound_stations(settings.stations, lambda fault: progress(f"left out: {fault}")), progress)
 
 
 def rebuild_planned(settings: Settings, landing: Landing, progress: Progress) -> None:

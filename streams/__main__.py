@@ -14,7 +14,7 @@ import faust
 
 from datarail import metrics
 from datarail.contract import Contract
-from datarail.contract_file import read_stations
+from datarail.contract_file import sound_stations
 from datarail.errors import Terminal, Transient
 from datarail.settings import Settings
 from streams import membership, topic_setup
@@ -34,7 +34,7 @@ def main() -> int:
         logging.getLogger(name).setLevel(logging.WARNING)
     try:
         settings = Settings.load()
-        contracts = read_stations(settings.stations)
+        contracts = sound_stations(settings.stations, lambda fault: log.error("left out: %s", fault))
         metrics.serve()
         if not contracts:
             log.info("no station in %s yet: waiting to be started again", settings.stations)

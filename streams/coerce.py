@@ -8,6 +8,7 @@ UTC. A day taken from a time is the day in China.
 from __future__ import annotations
 
 import re
+from datetime import UTC, date, datetime
 from typing import NamedTuple
 
 import polars as pl
@@ -21,6 +22,11 @@ _LOCAL = (
     *("%Y-%m-%d %H:%M:%S%.f", "%Y-%m-%dT%H:%M:%S%.f", "%Y/%m/%d %H:%M:%S%.f", "%Y%m%d%H%M%S"),
     *("%Y-%m-%d %H:%M", "%Y/%m/%d %H:%M", "%Y%m%d %H:%M:%S", "%Y.%m.%d %H:%M:%S"),
     *("%Y年%m月%d日 %H:%M:%S", "%Y年%m月%d日%H:%M:%S", "%Y年%m月%d日%H时%M分%S秒", "%Y年%m月%d日%H时%M分"),
+)
+_FIRST_DAY, _END_DAY = pl.lit(date(FIRST_YEAR, 1, 1)), pl.lit(date(LAST_YEAR + 1, 1, 1))
+_FIRST_MOMENT, _END_MOMENT = (
+    pl.lit(datetime(year, 1, 1, tzinfo=UTC)).cast(pl.Datetime("us", "UTC"))
+    for year in (FIRST_YEAR, LAST_YEAR + 1)
 )
 _DAYS = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y年%m月%d日", "%Y.%m.%d")
 _TRUE = ["t", "true", "1", "y", "yes", "on", "是", "真", "有", "对"]
@@ -60,8 +66,10 @@ def fast(item: Item, written: pl.Expr) -> pl.Expr:
 def doubt(item: Item, written: pl.Expr, value: pl.Expr) -> pl.Expr | None:
     """True where a value that was read must still be looked at; None where nothing can be amiss."""
     match item.type:
-        case "date" | "timestamp":
-            return ~value.dt.year().is_between(FIRST_YEAR, LAST_YEAR)
+        case "date":
+            return (value < _FIRST_DAY) | (value >= _END_DAY)
+        case "timestamp":
+            return (value < _FIRST_MOMENT) | (value >= _END_MOMENT)
         case "float":
             return ~value.is_finite()
         case "decimal":

@@ -13,7 +13,7 @@ from datarail.train import WRITTEN, column
 from streams import coerce
 from streams.rules import BUILDERS, MENDS
 from streams.rules.half_width import half_width
-from streams.rules.port import TEXT_TYPES, Mend, Place, Rule
+from streams.rules.port import NOW, TEXT_TYPES, TODAY, Mend, Place, Rule
 
 #: Checks that themselves say which codes there are: an unknown spelling needs no second finding.
 _JUDGES_OF_CODES = {"one_of", "sex", "division", "pattern"}
@@ -86,9 +86,23 @@ class ItemPlan:
             doubts.append(watched.str.contains(self.mend[1].suspicious).any().alias("mend " + self.name))
         return doubts
 
+    def doubtful(self) -> list[pl.Expr]:
+        """`doubts` row by row, for a car without blanks around texts, less what null counts tell."""
+        if not self.is_text:
+            doubt = coerce.doubt(self.item, self.written, pl.col(column(self.name)))
+            return [] if doubt is None else [doubt]
+        if self.mend and not self.codes and self.item.type == "string":
+            return [self.written.str.contains(self.mend[1].suspicious)]
+        return []
+
 
 class Plan:
-    """What to do with the cars of one resource that have these columns."""
+    """What to do with the cars of one resource that have these columns: all expressions made once.
+
+    plain: reads every item of a car whose texts have no blanks around them (streams.blanks); first:
+    of any car. doubtful: one boolean over the plain car's rows, true where a second look is needed
+    that null counts cannot tell; None where there is nothing to ask.
+    """
 
     def __init__(self, resource: Resource, written: frozenset[str]) -> None:
         self.items = resource.items
@@ -100,21 +114,32 @@ class Plan:
             for name, plan in self.plans.items()
             if plan.codes and plan.is_text
         ]
-        self.first = [plan.first() for plan in self.plans.values()]
-        self.first += [
+        texts = [plan for plan in self.plans.values() if plan.is_text]
+        self.typed = [plan for plan in self.plans.values() if not plan.is_text]
+        self.stripped = [plan.name for plan in texts if plan.item.type == "string"]
+        rest = [plan.first() for plan in self.typed]
+        rest += [
             pl.lit(None, dtype=polars_type(resource.items[name])).alias(column(name)) for name in self.missing
         ]
         key = resource.key
         if len(key) < 2:
             # Without its key column a row is a thing of its own, as in a table without a key.
-            self.first.append(key_column(key if set(key) <= written else []))
+            rest.append(key_column(key if set(key) <= written else []))
+        self.first = [*(plan.first() for plan in texts), *rest]
+        self.plain = [*(plan.written.alias(column(plan.name)) for plan in texts), *rest]
         self.doubts = [doubt for plan in self.plans.values() for doubt in plan.doubts()]
+        asked = [doubt for plan in self.plans.values() for doubt in plan.doubtful()]
+        self.doubtful = pl.any_horizontal(asked).alias("doubtful") if asked else None
         self.rules: list[Rule] = [
             BUILDERS[check.check](Place(name, resource.items), check)
             for name in self.present
             for check in resource.items[name].checks
         ]
         self.wrong = [rule.wrong.alias(str(number)) for number, rule in enumerate(self.rules)]
+        used = {name for rule in self.rules for name in rule.wrong.meta.root_names()}
+        self.asks_now, self.asks_today = NOW in used, TODAY in used
+        # A car in which nothing else is doubtful is judged in the same pass.
+        self.at_once = [*([] if self.doubtful is None else [self.doubtful]), *self.wrong]
 
 
 def _item_plan(name: str, item: Item) -> ItemPlan:

@@ -29,7 +29,7 @@ def main() -> int:
     asked = parser.parse_args()
     stop_on_signals()
     size = debezium.Size(asked.rows, asked.seconds)
-    report, folder, failed = Report(), BUILD / "bench" / "peers", 0
+    report, folder, failed = Report(), BUILD / "bench-peers", 0
     try:
         if asked.only in (None, "ours"):
             _ours(size, report, folder)
@@ -46,11 +46,12 @@ def main() -> int:
     except KeyboardInterrupt:
         say("stopped")
         failed = 130
-    if report.readings:
-        report.write(BUILD / "bench-peers.json")
-        print(report.summary())
-        say(f"wrote {BUILD / 'bench-peers.json'}")
-    shutil.rmtree(folder, ignore_errors=True)
+    finally:
+        if report.readings:
+            report.write(BUILD / "bench-peers.json")
+            print(report.summary())
+            say(f"wrote {BUILD / 'bench-peers.json'}")
+        shutil.rmtree(folder, ignore_errors=True)
     return failed
 
 

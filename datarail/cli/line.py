@@ -10,7 +10,7 @@ import typer
 from connectors import control
 from datarail.cli.screen import JsonFlag, draw, out, print_json, say, show
 from datarail.cli.standing import Standing, standing, wait_flowing
-from datarail.contract_file import read_contract, read_stations
+from datarail.contract_file import read_contract, sound_stations
 from datarail.errors import Terminal
 from datarail.settings import Settings
 from deploy import line, sample_city
@@ -30,7 +30,7 @@ def up(
             sample_city.leave(settings)
         elif sample_city.is_here(settings):
             sample_city.prepare(settings, say)
-    stations = read_stations(settings.stations)
+    stations = sound_stations(settings.stations, lambda fault: say(f"✗ left out: {fault}"))
     settings = line.up(settings, progress=say)
     flowing = wait_flowing(settings, list(stations), say)
     addresses = {

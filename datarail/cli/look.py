@@ -11,7 +11,8 @@ import redis
 import typer
 
 from datarail.cli.screen import JsonFlag, draw, out, say, show
-from datarail.contract_file import read_stations
+from datarail.contract import Contract
+from datarail.contract_file import sound_stations
 from datarail.errors import Terminal
 from datarail.indicators import read_indicators
 from datarail.settings import Settings
@@ -87,7 +88,7 @@ def indicators(
 ) -> None:
     """Real-time indicators as they stand."""
     settings = Settings.load()
-    contracts = read_stations(settings.stations)
+    contracts = _stations(settings)
     defined = read_indicators(settings.folder, contracts)
     if name is not None and name not in defined:
         raise Terminal(f"there is no indicator {name}", remedy=f"one of {', '.join(defined)}")
@@ -196,13 +197,17 @@ def _reasons(findings: list[dict[str, str]]) -> str:
     return "; ".join(finding["message"] for finding in findings)
 
 
+def _stations(settings: Settings) -> dict[str, Contract]:
+    return sound_stations(settings.stations, lambda fault: say(f"✗ left out: {fault}"))
+
+
 def _place(source: dict[str, str]) -> str:
     return f"{source['station']} {source['resource']} {source['key']}"
 
 
 def resolve(settings: Settings, resource: str) -> tuple[str, str]:
     """(station, resource) of a name given by a person; raises Terminal telling the choices."""
-    stations = read_stations(settings.stations)
+    stations = _stations(settings)
     known = {
         f"{station}.{name}": (station, name) for station, each in stations.items() for name in each.resources
     }

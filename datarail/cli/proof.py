@@ -11,7 +11,7 @@ from connectors import registry
 from connectors.port import SourceRows
 from datarail.cli.screen import JsonFlag, draw, out, print_json, say, show
 from datarail.contract import Contract
-from datarail.contract_file import read_stations
+from datarail.contract_file import sound_stations
 from datarail.errors import Terminal
 from datarail.settings import Settings
 from deploy import line
@@ -34,7 +34,8 @@ def audit(
     what that very snapshot could see.
     """
     settings = Settings.load()
-    contracts = read_stations(settings.stations)
+    late: list[str] = []
+    contracts = sound_stations(settings.stations, lambda fault: late.append(f"not audited: {fault}"))
     if station is not None and station not in contracts:
         raise Terminal(
             f"there is no station {station}", remedy=f"known stations: {', '.join(contracts) or 'none'}"
@@ -42,7 +43,6 @@ def audit(
     wanted = {name: contract for name, contract in contracts.items() if station in (None, name)}
     deadline = time.monotonic() + timeout
     sources: dict[tuple[str, str], SourceRows] = {}
-    late: list[str] = []
     for name, contract in wanted.items():
         kind = registry.KINDS[contract.source.kind]
         for resource in contract.resources:

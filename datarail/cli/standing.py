@@ -14,7 +14,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from connectors import control
 from datarail.contract import Contract
-from datarail.contract_file import read_stations
+from datarail.contract_file import sound_stations
 from datarail.errors import RailError
 from datarail.settings import Settings
 from deploy import line
@@ -47,7 +47,7 @@ class Standing:
 def standing(settings: Settings) -> Standing:
     """Read everything; a part or store that is away becomes a note, not an error."""
     found = Standing(line.parts(settings))
-    stations = read_stations(settings.stations)
+    stations = sound_stations(settings.stations, lambda fault: found.notes.append(f"left out: {fault}"))
     counts: dict[tuple[str, str], Totals] = {}
     try:
         counts = {(each.station, each.resource): each for each in totals(settings)}

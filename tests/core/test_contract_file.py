@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from datarail.contract import CitizenId, Required, Secret
-from datarail.contract_file import expand, read_contract, read_secret, read_stations
+from datarail.contract_file import expand, read_contract, read_secret, read_stations, sound_stations
 from datarail.errors import ContractError
 from datarail.indicators import read_indicators
 from datarail.themes import read_themes
@@ -79,6 +79,14 @@ def test_two_stations_must_not_share_a_clean_topic(tmp_path: Path) -> None:
     station(tmp_path, GOOD.replace("code: household", "code: other"), "police.other")
     with pytest.raises(ContractError, match=r"clean\.police\.person"):
         read_stations(tmp_path)
+
+
+def test_one_faulty_file_does_not_take_the_others_along(tmp_path: Path) -> None:
+    station(tmp_path, GOOD)
+    station(tmp_path, GOOD.replace("key: id", "keys: id"), "police.broken")
+    heard: list[ContractError] = []
+    assert list(sound_stations(tmp_path, heard.append)) == ["police.household"]
+    assert len(heard) == 1 and "police.broken.yaml" in str(heard[0])
 
 
 def test_secrets_come_from_environment_or_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
