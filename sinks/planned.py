@@ -38,10 +38,10 @@ Place = tuple[str, int]
 
 #: A buffer is flushed at this size even before its time; bytes as in Kafka, compressed: some
 #: five times as many in memory.
-FULL_ROWS, FULL_BYTES = 100_000, 16 << 20
+FULL_ROWS, FULL_BYTES = 200_000, 16 << 20
 #: Seconds between flushes: at the head of the line, and while catching up (larger blocks are
 #: several times cheaper for the server, and nobody sees a second of difference then).
-FRESH, CATCHING_UP, BEHIND = 1.0, 3.0, 5.0
+FRESH, CATCHING_UP, BEHIND = 1.0, 5.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,19 @@ from deploy.embedded.install import Software
 from deploy.program import Program
 
 
+#: The wheel's server uses glibc's malloc, which gives memory back and asks for it again with every
+#: large script call; kept, a script of many HSETs took 5–12 µs a row instead of 12–17.
+MALLOC = ":".join(
+    f"glibc.malloc.{name}={value}"
+    for name, value in (
+        ("tcache_count", 10_000),
+        ("mmap_threshold", 256 << 20),
+        ("trim_threshold", 256 << 20),
+        ("top_pad", 16 << 20),
+    )
+)
+
+
 def config(port: int, data: Path, memory: int) -> str:
     """redis.conf. appendfsync always, because the sinks' local stores trust what Redis has answered."""
     options = {
@@ -41,7 +54,8 @@ def prepare(settings: Settings, ports: Mapping[str, int], software: Software) ->
     data.mkdir(parents=True, exist_ok=True)
     machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
     conf.write_text(config(ports["redis"], data, machine // 4))
-    return Program(name="redis", command=(str(software.valkey), str(conf)), folder=data)
+    command = (str(software.valkey), str(conf))
+    return Program(name="redis", command=command, folder=data, env={"GLIBC_TUNABLES": MALLOC})
 
 
 def check(settings: Settings) -> None:
