@@ -11,7 +11,6 @@ from datarail.settings import Settings
 from deploy.embedded.install import Software
 from deploy.program import Program
 
-
 #: The wheel's server uses glibc's malloc, which gives memory back and asks for it again with every
 #: large script call; kept, a script of many HSETs took 5–12 µs a row instead of 12–17.
 MALLOC = ":".join(
