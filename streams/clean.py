@@ -13,6 +13,7 @@ everywhere, with one soft finding for the whole car.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -24,8 +25,9 @@ import pyarrow as pa
 from datarail.contract import Resource
 from datarail.keys import key_column, key_text
 from datarail.position import Identity
-from datarail.train import META, WRITTEN, column
+from datarail.train import META, WRITTEN, column, raw_schema
 from datarail.types import arrow_type
+from streams.blanks import may_have
 from streams.clock import CHINA
 from streams.filtering import leave_out
 from streams.findings import Findings, Mask
@@ -34,6 +36,9 @@ from streams.rules.port import NOW, TODAY, Reason
 from streams.second_look import look_again, map_codes
 
 _META_NAMES = [name for name, _ in META]
+_FRAMED = [name for name in _META_NAMES if name != "_unchanged"]
+_TEXT = pa.utf8()
+_NO_TEXT = pa.array([], _TEXT)
 _KEY_SPECIALS = '["\\\\\x00-\x1f]'
 
 
@@ -42,7 +47,7 @@ class Cleaned:
     """One cleaned car.
 
     batch: the car for the clean train, held rows included.
-    frame: meta columns, _key and the cleaned columns as Polars sees them, row for row.
+    frame: meta columns, _key and the cleaned columns as Polars sees them, row for row, among others.
     filtered: changes the contract asked to leave out; they are not in batch.
     missing: items of the contract the car did not have.
     held_by_rule: held changes by the rule that held them.
@@ -64,8 +69,12 @@ class Cleaner:
 
     def __init__(self, resource: Resource) -> None:
         self.resource = resource
-        self._plans: dict[frozenset[str], Plan] = {}
-        self._plan(frozenset(resource.items))
+        self._types = {
+            column(name): arrow_type(item.type, item.precision, item.scale)
+            for name, item in resource.items.items()
+        }
+        self._layouts: dict[tuple[str, ...], Layout] = {}
+        self._layout(raw_schema(list(resource.items)))
 
     def clean(self, car: pa.RecordBatch, now: datetime | None = None) -> Cleaned:
         """Clean a raw car (datarail.train.raw_schema; any number of rows, one lane).
@@ -74,37 +83,53 @@ class Cleaner:
         """
         now = now or datetime.now(UTC)
         car, filtered = leave_out(car, self.resource)
-        written = [name[len(WRITTEN) :] for name in car.schema.names if name.startswith(WRITTEN)]
-        plan = self._plan(frozenset(written))
-        frame = _frame(car, plan)
-        judged, known = _scope(car, written)
-        if judged is not None:
-            frame = _blank_unjudged(frame, judged, plan, self.resource.key)
+        layout = self._layout(car.schema)
+        plan = layout.plan
+        judged, known = _scope(car, layout)
+        frame = pl.DataFrame(pl.from_arrow(car.select(layout.read)))
+        texts = pa.concat_arrays([car.column(name) for name in layout.texts]) if layout.texts else _NO_TEXT
+        # With REPLICA IDENTITY FULL a delete brings the whole old row: as written it is kept.
+        bare = judged is None or _is_bare(texts, judged, layout)
+        if judged is not None and not bare:
+            frame = frame.with_columns(pl.when(pl.Series(judged)).then(pl.col(layout.blanked)))
         findings = Findings(car.num_rows)
-        frame = frame.with_columns(
-            *plan.first,
-            pl.lit(now).cast(pl.Datetime("us", "UTC")).alias(NOW),
-            pl.lit(now.astimezone(CHINA).date()).alias(TODAY),
-        )
         unread: dict[str, Mask] = {}
-        if plan.doubts:
-            doubts = frame.select(plan.doubts).row(0, named=True)
-            for doubt, holds in doubts.items():
+        plain = bare and not may_have(texts)
+        frame = frame.with_columns(*(plan.plain if plain else plan.first), *_moments(plan, now))
+        verdicts: pl.DataFrame | None = None
+        same = plan.plans if plain else {}
+        doubtful = not plain or any(
+            frame.get_column(column(each.name)).null_count()
+            > frame.get_column(WRITTEN + each.name).null_count()
+            for each in plan.typed
+        )
+        if not doubtful and plan.at_once:
+            verdicts = frame.select(plan.at_once if not plan.coded else plan.at_once[: plan.asked])
+            if plan.doubtful is not None:
+                doubtful = bool(verdicts.to_series(0).any())
+        if doubtful:
+            verdicts = None
+            for doubt, holds in frame.select(plan.doubts).row(0, named=True).items() if plan.doubts else ():
                 if holds:
                     what, _, name = doubt.partition(" ")
                     frame = look_again(frame, plan.plans[name], what, judged, findings, unread)
+                    same = {other: each for other, each in same.items() if other != name}
         frame = map_codes(frame, plan, judged, findings)
-        _judge(frame, plan, judged, known, unread, findings)
+        if plan.wrong and car.num_rows:
+            if verdicts is None or plan.coded:
+                found = frame.select(plan.wrong).get_columns()
+            else:
+                found = verdicts.get_columns()[plan.asked :]
+            _judge(frame, plan, found, judged, known, unread, findings)
         if plan.missing:
             _tell_missing(plan, judged, findings)
         if len(self.resource.key) > 1:
             frame = frame.with_columns(self._long_key(frame))
-        batch = self._assemble(car, frame, findings)
-        columns = [name for name in _META_NAMES if name != "_unchanged"]
-        columns += ["_key", *(column(name) for name in self.resource.items)]
+        as_written = {name for name, each in same.items() if each.is_text and not each.codes}
+        batch = self._assemble(car, frame, findings, as_written)
         return Cleaned(
             batch,
-            frame[columns],
+            frame,
             findings,
             filtered,
             tuple(plan.missing),
@@ -113,8 +138,8 @@ class Cleaner:
 
     def hold(self, car: pa.RecordBatch, error: str) -> Cleaned:
         """A car whose rows cannot be cleaned for a reason no rule foresaw: all held, nothing cleaned."""
-        written = [name[len(WRITTEN) :] for name in car.schema.names if name.startswith(WRITTEN)]
-        plan = self._plan(frozenset(written))
+        layout = self._layout(car.schema)
+        plan, written = layout.plan, layout.written
         findings = Findings(car.num_rows)
         message = f"这条变更无法清洗，已整条留存待查（{error[:200]}）"
         for row in range(car.num_rows):
@@ -126,8 +151,7 @@ class Cleaner:
             for row in range(car.num_rows)
         ]
         keys = [key_text(told, Identity(*about.values())) for told, about in zip(parts, meta, strict=True)]
-        frame = _frame(car, plan).select(name for name in _META_NAMES if name != "_unchanged")
-        frame = frame.with_columns(
+        frame = pl.DataFrame(pl.from_arrow(car.select(_FRAMED))).with_columns(
             pl.Series("_key", keys, dtype=pl.String),
             *(
                 pl.lit(None, dtype=polars_type(item)).alias(column(name))
@@ -135,7 +159,7 @@ class Cleaner:
             ),
         )
         return Cleaned(
-            self._assemble(car, frame, findings),
+            self._assemble(car, frame, findings, set()),
             frame,
             findings,
             0,
@@ -143,11 +167,12 @@ class Cleaner:
             findings.held_by_rule(),
         )
 
-    def _plan(self, written: frozenset[str]) -> Plan:
-        plan = self._plans.get(written)
-        if plan is None:
-            plan = self._plans[written] = Plan(self.resource, written)
-        return plan
+    def _layout(self, schema: pa.Schema) -> Layout:
+        names = tuple(schema.names)
+        layout = self._layouts.get(names)
+        if layout is None:
+            layout = self._layouts[names] = Layout(self.resource, names)
+        return layout
 
     def _long_key(self, frame: pl.DataFrame) -> pl.Expr:
         key = self.resource.key
@@ -162,18 +187,42 @@ class Cleaner:
         # Escaping costs 35 passes a column; most keys hold nothing that needs it.
         return pl.concat_str([pl.lit('["'), *_between(parts, pl.lit('","')), pl.lit('"]')]).alias("_key")
 
-    def _assemble(self, car: pa.RecordBatch, frame: pl.DataFrame, findings: Findings) -> pa.RecordBatch:
-        items = self.resource.items
-        fresh = frame[["_key", *(column(name) for name in items)]]
-        types = [pa.utf8(), *(arrow_type(item.type, item.precision, item.scale) for item in items.values())]
-        table = fresh.to_arrow(compat_level=pl.CompatLevel.oldest())
-        arrays = [
-            _one_chunk(values).cast(kind) if values.type != kind else _one_chunk(values)
-            for values, kind in zip(table.columns, types, strict=True)
+    def _assemble(
+        self, car: pa.RecordBatch, frame: pl.DataFrame, findings: Findings, as_written: Set[str]
+    ) -> pa.RecordBatch:
+        """The clean car. as_written: items whose cleaned column is the written one, row for row."""
+        key, columns = self.resource.key, car.columns
+        written = dict(zip(car.schema.names, columns, strict=True))
+        arrays = {column(name): written[WRITTEN + name] for name in as_written}
+        told = written.get(WRITTEN + key[0]) if len(key) == 1 else None
+        if told is not None and not told.null_count:
+            arrays["_key"] = told
+        made = [name for name in ("_key", *self._types) if name not in arrays]
+        if made:
+            table = frame[made].to_arrow(compat_level=pl.CompatLevel.oldest())
+            for name, values in zip(made, table.columns, strict=True):
+                kind = self._types.get(name, _TEXT)
+                array = _one_chunk(values)
+                arrays[name] = array if array.type == kind else array.cast(kind)
+        names = [*written, "_key", "_held", "_findings", *self._types]
+        marks = [arrays["_key"], pa.array(findings.held), findings.column()]
+        fresh = [arrays[name] for name in self._types]
+        return pa.RecordBatch.from_arrays([*columns, *marks, *fresh], names=names)
+
+
+class Layout:
+    """What is known of cars with these columns: the plan, and column names by their use."""
+
+    def __init__(self, resource: Resource, names: tuple[str, ...]) -> None:
+        self.written = [name[len(WRITTEN) :] for name in names if name.startswith(WRITTEN)]
+        self.plan = Plan(resource, frozenset(self.written))
+        self.read = [*_FRAMED, *(WRITTEN + name for name in self.plan.present)]
+        self.blanked = [WRITTEN + name for name in self.plan.present if name not in resource.key]
+        #: What is blanked comes first.
+        self.texts = [
+            *self.blanked,
+            *(name for name in self.read[len(_FRAMED) :] if name not in self.blanked),
         ]
-        names = [*car.schema.names, "_key", "_held", "_findings", *fresh.columns[1:]]
-        marks = [arrays[0], pa.array(findings.held), findings.column()]
-        return pa.RecordBatch.from_arrays([*car.columns, *marks, *arrays[1:]], names=names)
 
 
 def carried(car: pa.RecordBatch) -> Cleaned:
@@ -191,13 +240,7 @@ def carried(car: pa.RecordBatch) -> Cleaned:
     return Cleaned(batch, frame, findings)
 
 
-def _frame(car: pa.RecordBatch, plan: Plan) -> pl.DataFrame:
-    names = [*(name for name in _META_NAMES if name != "_unchanged")]
-    names += [WRITTEN + name for name in plan.present]
-    return pl.DataFrame(pl.from_arrow(car.select(names)))
-
-
-def _scope(car: pa.RecordBatch, written: list[str]) -> tuple[Mask | None, dict[str, Mask]]:
+def _scope(car: pa.RecordBatch, layout: Layout) -> tuple[Mask | None, dict[str, Mask]]:
     """Rows rules apply to (None: all), and by item the rows whose value the source sent, where
     that is not all of them."""
     ops = car.column("_op").to_numpy()
@@ -205,46 +248,65 @@ def _scope(car: pa.RecordBatch, written: list[str]) -> tuple[Mask | None, dict[s
     known: dict[str, Mask] = {}
     bitmaps = car.column("_unchanged")
     if bitmaps.null_count < car.num_rows:
-        width = (len(written) + 7) // 8
+        width = (len(layout.written) + 7) // 8
         packed = np.zeros((car.num_rows, width), dtype=np.uint8)
         for row, bitmap in enumerate(bitmaps.to_pylist()):
             if bitmap:
                 packed[row, : len(bitmap)] = np.frombuffer(bitmap[:width], dtype=np.uint8)
         bits = np.unpackbits(packed, axis=1, bitorder="little").astype(bool)
-        known = {name: ~bits[:, i] for i, name in enumerate(written) if bits[:, i].any()}
+        known = {name: ~bits[:, i] for i, name in enumerate(layout.written) if bits[:, i].any()}
     return (None if judged.all() else judged), known
 
 
-def _blank_unjudged(frame: pl.DataFrame, judged: Mask, plan: Plan, key: list[str]) -> pl.DataFrame:
-    # With REPLICA IDENTITY FULL a delete brings the whole old row: as written it is kept.
-    names = [WRITTEN + name for name in plan.present if name not in key]
-    return frame.with_columns(pl.when(pl.Series(judged)).then(pl.col(names)))
+def _is_bare(texts: pa.Array, judged: Mask, layout: Layout) -> bool:
+    """Whether the rows no rule applies to bring nothing but their key.
+
+    texts: the columns of layout.texts one after the other.
+    """
+    if not layout.blanked:
+        return True
+    validity = texts.buffers()[0]
+    if validity is None:
+        return False
+    bits = np.unpackbits(np.frombuffer(validity, dtype=np.uint8), bitorder="little")
+    columns = bits[texts.offset : texts.offset + len(texts)].reshape(len(layout.texts), len(judged))
+    return not columns[: len(layout.blanked), ~judged].any()
+
+
+def _moments(plan: Plan, now: datetime) -> list[pl.Expr]:
+    moments = []
+    if plan.asks_now:
+        moments.append(pl.lit(now).cast(pl.Datetime("us", "UTC")).alias(NOW))
+    if plan.asks_today:
+        moments.append(pl.lit(now.astimezone(CHINA).date()).alias(TODAY))
+    return moments
 
 
 def _judge(
     frame: pl.DataFrame,
     plan: Plan,
+    verdicts: list[pl.Series],
     judged: Mask | None,
     known: dict[str, Mask],
     unread: dict[str, Mask],
     findings: Findings,
 ) -> None:
-    if not plan.wrong or not frame.height:
-        return
-    verdicts = frame.select(plan.wrong)
-    for rule, verdict in zip(plan.rules, verdicts.get_columns(), strict=True):
+    for rule, verdict in zip(plan.rules, verdicts, strict=True):
         if not (verdict.any() if verdict.dtype == pl.Boolean else verdict.max()):
             continue
-        bits = verdict.cast(pl.UInt16).fill_null(0).to_numpy().copy()
-        if len(bits) != frame.height:
-            bits = np.broadcast_to(bits, frame.height).copy()
+        bits = np.zeros(frame.height, dtype=np.uint16)
+        told = verdict.to_arrow()
+        # Null counts as right.
+        told = told.fill_null(False if verdict.dtype == pl.Boolean else 0) if told.null_count else told
+        bits[:] = told.to_numpy(zero_copy_only=False)
         if judged is not None:
             bits[~judged] = 0
         if rule.item in known:
             bits[~known[rule.item]] = 0
         if rule.name == "required" and rule.item in unread:
             bits[unread[rule.item]] = 0
-        _tell(frame, plan, rule.name, rule.item, bits, rule.reasons, findings)
+        if bits.any():
+            _tell(frame, plan, rule.name, rule.item, bits, rule.reasons, findings)
 
 
 def _tell(

@@ -25,7 +25,7 @@ _LOCAL = (
 )
 _FIRST_DAY, _END_DAY = pl.lit(date(FIRST_YEAR, 1, 1)), pl.lit(date(LAST_YEAR + 1, 1, 1))
 _FIRST_MOMENT, _END_MOMENT = (
-    pl.lit(datetime(year, 1, 1, tzinfo=UTC)).cast(pl.Datetime("us", "UTC"))
+    pl.lit(pl.Series([datetime(year, 1, 1, tzinfo=UTC)], dtype=pl.Datetime("us", "UTC")))
     for year in (FIRST_YEAR, LAST_YEAR + 1)
 )
 _DAYS = ("%Y-%m-%d", "%Y%m%d", "%Y/%m/%d", "%Y年%m月%d日", "%Y.%m.%d")

@@ -18,7 +18,6 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
-import numpy.typing as npt
 import orjson
 import polars as pl
 
@@ -28,6 +27,12 @@ from datarail.train import column
 
 _OPS = pl.lit(pl.Series([chr(code) for code in range(128)]))
 _DELETE, _TRUNCATE = ord("d"), ord("t")
+#: From so many rows a number that is the same in all of them is looked for, and written once.
+_MANY = 2048
+#: Sets of items left out whose expressions are kept: a source leaves out the same few.
+_MOST_SETS = 64
+
+_NULL = pl.lit("null")
 
 
 class Records(NamedTuple):
@@ -37,98 +42,120 @@ class Records(NamedTuple):
     values: list[bytes]
 
 
-def envelope(
-    frame: pl.DataFrame,
-    station: str,
-    name: str,
-    resource: Resource,
-    at: int,
-    unchanged: Sequence[tuple[str, ...]] | None = None,
-) -> Records:
-    """Records of the rows of a cleaned car (Cleaned.frame, held rows already left out).
+class Envelope:
+    """Makes the records of one resource; what does not change from car to car is made once."""
 
-    at: milliseconds since 1970, for ts_ms. unchanged: per row the items that were not sent; None
-    when there are none in the whole car. All rows are of one lane.
-    """
-    if not frame.height:
-        return Records([], [])
-    texts = _values(frame, station, name, resource, at, unchanged)
-    keys: list[bytes | None] = frame["_key"].cast(pl.Binary).to_list()
-    ops = frame["_op"].to_numpy()
-    for row in np.flatnonzero(ops == _TRUNCATE).tolist():
-        keys[row] = None
-    return Records(keys, texts.cast(pl.Binary).to_list())
+    def __init__(self, station: str, name: str, resource: Resource) -> None:
+        self._resource = resource
+        about = {"connector": "datarail", "name": station, "resource": name}
+        self._about = {lane: orjson.dumps({**about, "lane": lane.label}).decode()[:-1] for lane in Lane}
+        self._objects: dict[tuple[str, ...], pl.Expr] = {}
+        self._key = _object(resource, resource.key) if resource.key else _NULL
+        self._sources = {lane: self._source(lane, {}) for lane in Lane}
+
+    def records(
+        self, frame: pl.DataFrame, at: int, unchanged: Sequence[tuple[str, ...]] | None = None
+    ) -> Records:
+        """Records of the rows of a cleaned car (Cleaned.frame).
+
+        at: milliseconds since 1970, for ts_ms. unchanged: per row the items that were not sent;
+        None when there are none in the whole car. All rows are of one lane.
+        """
+        if not frame.height:
+            return Records([], [])
+        keys: list[bytes | None] = frame.get_column("_key").cast(pl.Binary).to_list()
+        ops = frame.get_column("_op").to_numpy()
+        gone = (ops == _DELETE) | (ops == _TRUNCATE)
+        if not gone.any():
+            return Records(keys, self._changed(frame, at, unchanged))
+        away = np.flatnonzero(gone)
+        for row in np.flatnonzero(ops == _TRUNCATE).tolist():
+            keys[row] = None
+        if len(away) == frame.height:
+            return Records(keys, self._gone(frame, at))
+        # One pass over all rows; the few that took something away are written anew.
+        values = self._changed(frame, at, unchanged)
+        for row, value in zip(away.tolist(), self._gone(frame[away], at), strict=True):
+            values[row] = value
+        return Records(keys, values)
+
+    def _changed(
+        self, frame: pl.DataFrame, at: int, unchanged: Sequence[tuple[str, ...]] | None
+    ) -> list[bytes]:
+        if unchanged is None:
+            return self._texts(frame, at, ())
+        # Few updates leave out few items: one pass for each set of them that occurs.
+        sets: dict[tuple[str, ...], list[int]] = {}
+        for row, items in enumerate(unchanged):
+            sets.setdefault(items, []).append(row)
+        values = [b""] * frame.height
+        for items, rows in sets.items():
+            for row, value in zip(rows, self._texts(frame[rows], at, items), strict=True):
+                values[row] = value
+        return values
+
+    def _texts(self, frame: pl.DataFrame, at: int, unchanged: tuple[str, ...]) -> list[bytes]:
+        whole = self._objects.get(unchanged)
+        if whole is None:
+            if len(self._objects) >= _MOST_SETS:
+                self._objects.clear()
+            whole = _object(self._resource, [item for item in self._resource.items if item not in unchanged])
+            self._objects[unchanged] = whole
+        return self._written(frame, at, [pl.lit('{"before":null,"after":'), whole], unchanged)
+
+    def _gone(self, frame: pl.DataFrame, at: int) -> list[bytes]:
+        key = self._key
+        if self._resource.key and (frame.get_column("_op") == _TRUNCATE).any():
+            key = pl.when(pl.col("_op") == _DELETE).then(key).otherwise(_NULL)
+        return self._written(frame, at, [pl.lit('{"before":'), key, pl.lit(',"after":null')], ())
+
+    def _written(
+        self, frame: pl.DataFrame, at: int, rows: list[pl.Expr], unchanged: tuple[str, ...]
+    ) -> list[bytes]:
+        lane = Lane(frame.item(0, "_lane"))
+        source = self._sources[lane]
+        if frame.height >= _MANY:
+            source = self._source(lane, _constants(frame))
+        tail = ',"unchanged":' + orjson.dumps(unchanged).decode() + '},"op":"'
+        ops = frame.get_column("_op")
+        op = pl.lit(chr(ops.item(0))) if ops.min() == ops.max() else _OPS.gather(pl.col("_op"))
+        texts = pl.concat_str([*rows, *source, pl.lit(tail), op, pl.lit(f'","ts_ms":{at}}}')])
+        written: list[bytes] = frame.select(texts.alias("value").cast(pl.Binary)).to_series().to_list()
+        return written
+
+    def _source(self, lane: Lane, constant: dict[str, str]) -> list[pl.Expr]:
+        """The source part up to `unchanged`. constant: columns with one value, as text."""
+
+        def number(name: str) -> pl.Expr:
+            return pl.lit(constant[name]) if name in constant else pl.col(name).cast(pl.String)
+
+        snapshot = "true" if lane == Lane.SNAPSHOT else "false"
+        return [
+            pl.lit(',"source":' + self._about[lane] + ',"epoch":'),
+            number("_epoch"),
+            pl.lit(',"pos":'),
+            number("_pos"),
+            pl.lit(',"lsn":'),
+            number("_pos"),
+            pl.lit(',"idx":'),
+            number("_idx"),
+            pl.lit(',"part":'),
+            number("_part"),
+            pl.lit(',"xid":'),
+            number("_xid"),
+            pl.lit(',"ts_ms":'),
+            (pl.col("_commit").cast(pl.Int64) // 1000).cast(pl.String),
+            pl.lit(f',"snapshot":"{snapshot}"'),
+        ]
 
 
-def _values(
-    frame: pl.DataFrame,
-    station: str,
-    name: str,
-    resource: Resource,
-    at: int,
-    unchanged: Sequence[tuple[str, ...]] | None,
-) -> pl.Series:
-    if unchanged is None:
-        return frame.select(_expression(frame, station, name, resource, at, ())).to_series()
-    # Few updates leave out few items: one pass for each set of them that occurs.
-    sets: dict[tuple[str, ...], list[int]] = {}
-    for row, items in enumerate(unchanged):
-        sets.setdefault(items, []).append(row)
-    parts, order = [], []
-    for items, rows in sets.items():
-        part = frame[rows]
-        parts.append(part.select(_expression(part, station, name, resource, at, items)).to_series())
-        order += rows
-    return pl.concat(parts).gather(np.argsort(np.array(order)))
-
-
-def _expression(
-    frame: pl.DataFrame,
-    station: str,
-    name: str,
-    resource: Resource,
-    at: int,
-    unchanged: tuple[str, ...],
-) -> pl.Expr:
-    ops = frame["_op"].to_numpy()
-    whole = _object(resource, [item for item in resource.items if item not in unchanged])
-    null = pl.lit("null")
-    gone = (ops == _DELETE) | (ops == _TRUNCATE)
-    if not gone.any():
-        rows: list[pl.Expr] = [pl.lit('{"before":null,"after":'), whole]
-    else:
-        op = pl.col("_op")
-        key = (
-            pl.when(op == _DELETE).then(_object(resource, resource.key)).otherwise(null)
-            if resource.key
-            else null
-        )
-        after = pl.when((op == _DELETE) | (op == _TRUNCATE)).then(null).otherwise(whole)
-        rows = [pl.lit('{"before":'), key, pl.lit(',"after":'), after]
-    lane = Lane(int(frame["_lane"][0]))
-    fixed = {"connector": "datarail", "name": station, "resource": name, "lane": lane.label}
-    ending = {"snapshot": "true" if lane == Lane.SNAPSHOT else "false"}
-    return pl.concat_str(
-        *rows,
-        pl.lit(',"source":' + orjson.dumps(fixed).decode()[:-1] + ',"epoch":'),
-        _number(frame, "_epoch"),
-        pl.lit(',"pos":'),
-        _number(frame, "_pos"),
-        pl.lit(',"lsn":'),
-        _number(frame, "_pos"),
-        pl.lit(',"idx":'),
-        _number(frame, "_idx"),
-        pl.lit(',"part":'),
-        _number(frame, "_part"),
-        pl.lit(',"xid":'),
-        _number(frame, "_xid"),
-        pl.lit(',"ts_ms":'),
-        (pl.col("_commit").cast(pl.Int64) // 1000).cast(pl.String),
-        pl.lit("," + orjson.dumps(ending).decode()[1:-1]),
-        pl.lit(',"unchanged":' + orjson.dumps(unchanged).decode() + '},"op":"'),
-        _op(ops),
-        pl.lit(f'","ts_ms":{at}}}'),
-    ).alias("value")
+def _constants(frame: pl.DataFrame) -> dict[str, str]:
+    found = {}
+    for name in ("_epoch", "_pos", "_idx", "_part", "_xid"):
+        values = frame.get_column(name).to_numpy()
+        if (values == values[0]).all():
+            found[name] = str(values[0])
+    return found
 
 
 def _object(resource: Resource, items: Sequence[str]) -> pl.Expr:
@@ -143,17 +170,3 @@ def _field(resource: Resource, item: str) -> pl.Expr:
         # Polars would write +00:00; Flink and others know UTC only as Z.
         value = value.dt.to_string("%Y-%m-%dT%H:%M:%S%.6fZ")
     return value.alias(item)
-
-
-def _number(frame: pl.DataFrame, name: str) -> pl.Expr:
-    # Most of these are the same for a whole train; then they are written once.
-    values = frame[name].to_numpy()
-    if (values == values[0]).all():
-        return pl.lit(str(values[0]))
-    return pl.col(name).cast(pl.String)
-
-
-def _op(ops: npt.NDArray[np.uint8]) -> pl.Expr:
-    if (ops == ops[0]).all():
-        return pl.lit(chr(int(ops[0])))
-    return _OPS.gather(pl.col("_op"))

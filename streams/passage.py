@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
+from itertools import compress
 
 import numpy as np
 import polars as pl
@@ -16,7 +17,7 @@ from datarail.errors import ContractError
 from datarail.position import Lane
 from datarail.train import CarEntry, Manifest, encode, merge_seq, raw_schema
 from streams.clean import Cleaned, Cleaner, carried
-from streams.envelope import Records, envelope
+from streams.envelope import Envelope, Records
 from streams.marks import Passed
 from streams.opening import Opened
 from streams.quarantine import held_records
@@ -67,6 +68,9 @@ class Passage:
             except ContractError as error:
                 error.part = f"{contract.station}.yaml: {name}"
                 raise
+        self._envelopes = {
+            name: Envelope(self.station, name, resource) for name, resource in contract.resources.items()
+        }
         self._clock = clock
 
     def depart(self, opened: Sequence[Opened], partition: int, passed: Passed) -> Departure:
@@ -122,13 +126,11 @@ class Passage:
         made = Made(entry, cleaned, topics.clean(self.station, name))
         unchanged = unchanged_items(cleaned.batch)
         now = self._clock()
-        passing = cleaned.frame
+        made.records = self._envelopes[name].records(cleaned.frame, now // 1000, unchanged)
         if entry.held:
             made.held = held_records(cleaned, self.station, name, partition, now, now, unchanged)
-            good = np.flatnonzero(~cleaned.findings.held)
-            passing = passing[good]
-            unchanged = [unchanged[row] for row in good.tolist()] if unchanged else None
-        made.records = envelope(passing, self.station, name, self.resources[name], now // 1000, unchanged)
+            passes = (~cleaned.findings.held).tolist()
+            made.records = Records(*(list(compress(told, passes)) for told in made.records))
         return made
 
     def _lost(self, opened: Iterable[Opened], made: list[Made]) -> list[Made]:
@@ -178,16 +180,15 @@ def _empty(schema: pa.Schema) -> pa.RecordBatch:
 
 def _entry(name: str, lane: Lane, cleaned: Cleaned, partition: int) -> CarEntry:
     batch = cleaned.batch
-    codes, counts = np.unique(batch.column("_op").to_numpy(), return_counts=True)
-    ops: Mapping[str, int] = Counter(dict(zip((chr(code) for code in codes), counts.tolist(), strict=True)))
-    commits = batch.column("_commit").cast(pa.int64()).to_numpy()
+    written = batch.column("_op").to_numpy().tobytes()
+    commits = batch.column("_commit").view(pa.int64()).to_numpy()
     return CarEntry(
         name,
         lane,
         batch.num_rows,
         # A truncate goes to every partition and counts once.
-        {op: count for op, count in ops.items() if op != "t" or partition == 0},
-        held=int(cleaned.findings.held.sum()),
+        {chr(op): written.count(op) for op in sorted(set(written)) if op != ord("t") or partition == 0},
+        held=int(np.count_nonzero(cleaned.findings.held)),
         filtered=cleaned.filtered,
         first_commit=int(commits.min()) if len(commits) else 0,
         last_commit=int(commits.max()) if len(commits) else 0,

@@ -139,6 +139,7 @@ class Plan:
         used = {name for rule in self.rules for name in rule.wrong.meta.root_names()}
         self.asks_now, self.asks_today = NOW in used, TODAY in used
         # A car in which nothing else is doubtful is judged in the same pass.
+        self.asked = 0 if self.doubtful is None else 1
         self.at_once = [*([] if self.doubtful is None else [self.doubtful]), *self.wrong]
 
 

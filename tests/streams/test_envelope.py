@@ -10,7 +10,7 @@ import pytest
 from datarail.contract import Resource
 from datarail.position import Lane
 from streams.clean import Cleaner
-from streams.envelope import envelope
+from streams.envelope import Envelope
 from streams.unchanged import unchanged_items
 from tests.streams.cars import GOOD, NOW, PERSON, car
 
@@ -45,9 +45,8 @@ CASES = {
 def test_golden(name: str) -> None:
     batch, resource = CASES[name]
     cleaned = Cleaner(resource).clean(batch, NOW)
-    records = envelope(
-        cleaned.frame, "police.hukou", "person", resource, 1_777_000_000_123, unchanged_items(cleaned.batch)
-    )
+    made = Envelope("police.hukou", "person", resource)
+    records = made.records(cleaned.frame, 1_777_000_000_123, unchanged_items(cleaned.batch))
     pairs = zip(records.keys, records.values, strict=True)
     lines = [f"{'-' if key is None else key.decode()}\t{value.decode()}" for key, value in pairs]
     assert lines == (GOLDEN / f"{name}.tsv").read_text(encoding="utf-8").splitlines()
