@@ -21,6 +21,7 @@ def snapshot(rail: Rail) -> Drain:
     with closing(Hops(rail.settings, STATION)) as hops, Usage(rail.settings) as usage:
         began = rail.begin()
         samples = hops.follow(Lane.SNAPSHOT, rows, seconds=120 + rows / 2000, only_raw=True)
+    with closing(Hops(rail.settings, STATION)) as hops:
         return told(rows, began, samples, usage, {"raw": hops.bytes("raw")})
 
 

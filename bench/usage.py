@@ -38,7 +38,7 @@ class Usage:
 
     def _watch(self) -> None:
         while not self._stop.wait(0.5):
-            for part in line.parts(self._settings):
+            for part in (part for part in line.parts(self._settings) if part.pid):
                 self.peak_mb[part.name] = max(self.peak_mb.get(part.name, 0.0), part.rss_mb)
 
 
