@@ -26,9 +26,12 @@ from streams.topic_setup import read_mark
 
 log = logging.getLogger(__name__)
 
-#: One departure takes in no more than this: memory stays bounded, and so does its train.
-MOST_ROWS = 16_000
-MOST_BYTES = 1 << 20
+#: One departure takes in no more than this: memory stays bounded, and so does its train. Rows and
+#: opened bytes; more rows make longer cars, and a car costs as much as some 600 rows.
+MOST_ROWS = 48_000
+MOST_OPENED = 24 << 20
+#: Raw bytes, as Kafka has them, taken from a partition at once.
+MOST_BYTES = 3 << 20
 #: Room for headers and framing beside a train's value.
 _LARGEST_TRAIN = LARGEST - (1 << 16)
 _BACKOFF = (0.1, 0.3, 1.0, 3.0, 5.0)
@@ -144,7 +147,7 @@ class Loop:
         passed = self._passed[place].copy()
         group: list[Opened] = []
         waiting: list[Any] = []
-        rows = 0
+        rows = size = 0
         for event in events:
             message = event.message
             if message.offset < passed.offset:
@@ -154,14 +157,15 @@ class Loop:
             record = RawRecord(topic, partition, message.offset, message.value, headers)
             before = passed.copy()
             opened = open_record(record, name, passed, now_us())
-            if group and rows + opened.rows > MOST_ROWS:
+            if group and (rows + opened.rows > MOST_ROWS or size + opened.size > MOST_OPENED):
                 await self._depart(station, place, group, before)
                 self._acknowledge(waiting, before, place)
-                group, rows = [], 0
+                group, rows, size = [], 0, 0
             self._tell(place, message.offset, opened)
             group.append(opened)
             waiting.append(event)
             rows += opened.rows
+            size += opened.size
         if group:
             await self._depart(station, place, group, passed)
             self._acknowledge(waiting, passed, place)

@@ -33,6 +33,7 @@ _MANY = 2048
 _MOST_SETS = 64
 
 _NULL = pl.lit("null")
+_META = ["_op", "_lane", "_epoch", "_pos", "_idx", "_part", "_xid", "_commit"]
 
 
 class Records(NamedTuple):
@@ -51,6 +52,7 @@ class Envelope:
         self._about = {lane: orjson.dumps({**about, "lane": lane.label}).decode()[:-1] for lane in Lane}
         self._objects: dict[tuple[str, ...], pl.Expr] = {}
         self._key = _object(resource, resource.key) if resource.key else _NULL
+        self._taken = [*_META, *(column(item) for item in resource.key)]
         self._sources = {lane: self._source(lane, {}) for lane in Lane}
 
     def records(
@@ -75,7 +77,7 @@ class Envelope:
             return Records(keys, self._gone(frame, at))
         # One pass over all rows; the few that took something away are written anew.
         values = self._changed(frame, at, unchanged)
-        for row, value in zip(away.tolist(), self._gone(frame[away], at), strict=True):
+        for row, value in zip(away.tolist(), self._gone(frame[self._taken][away], at), strict=True):
             values[row] = value
         return Records(keys, values)
 

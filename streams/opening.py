@@ -51,6 +51,11 @@ class Opened:
     def rows(self) -> int:
         return sum(car.num_rows for _, car in self.cars)
 
+    @property
+    def size(self) -> int:
+        """Bytes of its rows as they are in memory."""
+        return sum(car.nbytes for _, car in self.cars)
+
 
 def open_record(record: RawRecord, station: str, passed: Passed, at: int) -> Opened:
     """Open one raw record and move `passed` over it. at: microseconds since 1970."""

@@ -130,7 +130,10 @@ class Passage:
         if entry.held:
             made.held = held_records(cleaned, self.station, name, partition, now, now, unchanged)
             passes = (~cleaned.findings.held).tolist()
-            made.records = Records(*(list(compress(told, passes)) for told in made.records))
+            keys, values = made.records
+            made.records = Records(list(compress(keys, passes)), list(compress(values, passes)))
+        # What leaves is made; a departure of many rows should not carry the frame as well.
+        cleaned.frame = cleaned.frame.clear()
         return made
 
     def _lost(self, opened: Iterable[Opened], made: list[Made]) -> list[Made]:

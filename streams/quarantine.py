@@ -28,10 +28,14 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 import orjson
+import polars as pl
+import pyarrow as pa
 
 from datarail.position import Lane
 from datarail.train import WRITTEN, Headers, column
 from streams.clean import Cleaned
+
+_META = ["_op", "_lane", "_seq", "_epoch", "_pos", "_idx", "_part", "_key"]
 
 
 def held_records(
@@ -47,14 +51,17 @@ def held_records(
     rows = np.flatnonzero(cleaned.findings.held).tolist()
     if not rows:
         return [], []
-    batch = cleaned.batch.take(rows)
-    written = [name for name in batch.schema.names if name.startswith(WRITTEN)]
-    items = [name[len(WRITTEN) :] for name in written]
-    cleaned_names = [item for item in items if column(item) in batch.schema.names]
-    texts = batch.select(written).to_pylist()
-    values = batch.select([column(item) for item in cleaned_names]).to_pylist()
-    meta = batch.select(["_op", "_lane", "_seq", "_epoch", "_pos", "_idx", "_part", "_key"]).to_pylist()
-    commits = batch.column("_commit").cast("int64").to_pylist()
+    frame, batch = cleaned.frame, cleaned.batch
+    names = batch.schema.names
+    items = [name[len(WRITTEN) :] for name in names if name.startswith(WRITTEN)]
+    present = set(names)
+    cleaned_names = [item for item in items if column(item) in present]
+    # The frame has nearly all of it, and gives rows as Python values at a stroke.
+    held = frame[rows]
+    written = _columns(held, batch, rows, [WRITTEN + item for item in items])
+    values = _columns(held, batch, rows, [column(item) for item in cleaned_names])
+    meta = held[_META].rows(named=True)
+    commits = held.get_column("_commit").cast(pl.Int64).to_list()
     keys, records = [], []
     for i, row in enumerate(rows):
         about = meta[i]
@@ -80,14 +87,26 @@ def held_records(
                     "captured": captured,
                     "held": at,
                     "findings": cleaned.findings.of(row),
-                    "written": {item: texts[i][WRITTEN + item] for item in items},
+                    "written": dict(zip(items, written[i], strict=True)),
                     "unchanged": list(unchanged[row]) if unchanged else [],
-                    "cleaned": {item: values[i][column(item)] for item in cleaned_names},
+                    "cleaned": dict(zip(cleaned_names, values[i], strict=True)),
                 },
                 default=str,
             )
         )
     return keys, records
+
+
+def _columns(
+    held: pl.DataFrame, batch: pa.RecordBatch, rows: list[int], names: list[str]
+) -> list[tuple[object, ...]]:
+    """These columns row by row: from the frame, what it lacks from the car."""
+    lacking = [name for name in names if name not in held.columns]
+    if lacking:
+        held = held.with_columns(
+            pl.Series(name, batch.column(name).take(rows).to_pylist(), strict=False) for name in lacking
+        )
+    return held[names].rows()
 
 
 def unreadable_record(
