@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+from xml.etree import ElementTree
+
 import numpy as np
 import orjson
 import pytest
 import yaml
 from kafka import TopicPartition
 
+from bench import svg
 from bench.backlog import Backlog, Extent
 from bench.details import Details
+from bench.document import Figures, blocks, filled
 from bench.hops import Sample, covers, reached
 from bench.latency import Latency, update_script
 from bench.profiling import hottest
@@ -122,3 +126,27 @@ def test_a_profile_leaves_waiting_out() -> None:
     )
     stacks += "main (a.py:1);Condition.wait (threading.py:327) 900\n"
     assert hottest(stacks) == "1.0 s at work: rest (a.py) 60%, work (a.py) 40%"
+
+
+def test_the_document_takes_its_figures_from_the_file() -> None:
+    report = Report()
+    for name, unit in (("one.drain.landed", "rows/s"), ("one.drain.cpu.kafka", "CPU s per million rows")):
+        report.add(name, unit, 1234.0, 5678.0)
+    report.add("one.latency.1000.raw.p50", "ms", 7.25)
+    figures = Figures(report.document())
+    made = blocks(figures, None)
+    assert "1,234 – 5,678" in made["throughput"]
+    assert "| one, 1,000 rows/s → raw train | 7.25 |" in made["latency"]
+    text = "a\n<!-- figures latency -->\nold\n<!-- end -->\n<!-- figures peers -->\nkept\n<!-- end -->\n"
+    assert "old" not in filled(text, made)
+    assert "kept" in filled(text, made)
+
+
+def test_charts_are_well_formed() -> None:
+    drawn = [
+        svg.stacked("cost <a&b>", "µs", {"one": {"kafka": 1.0, "redis": 2.0}}),
+        svg.bars("none", "rows/s", {}),
+        svg.lines("latency", "ms", {"raw train": [(0.5, 0.1), (20.0, 1.0)], "nothing": []}),
+    ]
+    for chart in drawn:
+        assert ElementTree.fromstring(chart).tag.endswith("svg")
