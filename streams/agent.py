@@ -19,9 +19,10 @@ from datarail.contract import Contract
 from datarail.errors import Transient
 from streams.gauges import HOP, Gauges
 from streams.marks import Passed
-from streams.opening import Opened, RawRecord, halves, open_record
+from streams.opening import Opened, RawRecord, give_up, halves, open_record
 from streams.passage import DATA_ERRORS, Departure, Passage
-from streams.publisher import LARGEST, Publisher
+from streams.publisher import Publisher
+from streams.quarantine import LARGEST_RECORD
 from streams.topic_setup import read_mark
 
 log = logging.getLogger(__name__)
@@ -32,8 +33,6 @@ MOST_ROWS = 48_000
 MOST_OPENED = 24 << 20
 #: Raw bytes, as Kafka has them, taken from a partition at once.
 MOST_BYTES = 3 << 20
-#: Room for headers and framing beside a train's value.
-_LARGEST_TRAIN = LARGEST - (1 << 16)
 _BACKOFF = (0.1, 0.3, 1.0, 3.0, 5.0)
 
 Place = tuple[str, int]  # topic, partition
@@ -208,7 +207,7 @@ class Loop:
             if len(group) == 1:
                 raise
         else:
-            if len(departure.value) <= _LARGEST_TRAIN:
+            if len(departure.value) <= LARGEST_RECORD:
                 return [departure]
             log.info(
                 "%s/%d: %d bytes in one train, dividing it",
@@ -219,7 +218,7 @@ class Loop:
         if len(group) == 1:
             parts = halves(group[0])
             if parts is None:
-                return [departure]
+                return [self._alone(station, partition, group[0], passed)]
             first, second = [parts[0]], [parts[1]]
         else:
             first, second = group[: len(group) // 2], group[len(group) // 2 :]
@@ -228,6 +227,17 @@ class Loop:
             *self._departures(station, partition, first, upto),
             *self._departures(station, partition, second, passed),
         ]
+
+    def _alone(self, station: Station, partition: int, opened: Opened, passed: Passed) -> Departure:
+        """One change that with its cleaned values is too large: held as it was written, or, where
+        even that is too much, told in quarantine and counted as unreadable."""
+        name = station.passage.station
+        departure = station.passage.depart([opened], partition, passed, hold=True)
+        if len(departure.value) > LARGEST_RECORD:
+            given = give_up(opened, name, topics.raw(name), partition, now_us())
+            departure = station.passage.depart([given], partition, passed)
+        log.error("%s/%d at %d: a change is too large and is held", name, partition, opened.raw[0])
+        return departure
 
     async def _send(self, station: Station, partition: int, departure: Departure) -> None:
         at = departure.manifest.captured // 1000

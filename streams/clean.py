@@ -136,14 +136,14 @@ class Cleaner:
             findings.held_by_rule() if findings else None,
         )
 
-    def hold(self, car: pa.RecordBatch, error: str) -> Cleaned:
-        """A car whose rows cannot be cleaned for a reason no rule foresaw: all held, nothing cleaned."""
+    def hold(self, car: pa.RecordBatch, error: str, rule: str = "cleaning") -> Cleaned:
+        """A car whose rows cannot pass for a reason no rule foresaw: all held, nothing cleaned."""
         layout = self._layout(car.schema)
         plan, written = layout.plan, layout.written
         findings = Findings(car.num_rows)
-        message = f"这条变更无法清洗，已整条留存待查（{error[:200]}）"
+        message = f"这条变更无法通过，已整条留存待查（{error[:200]}）"
         for row in range(car.num_rows):
-            findings.add(row, "cleaning", "", None, "hard", "conformity", None, message)
+            findings.add(row, rule, "", None, "hard", "conformity", None, message)
         key = self.resource.key
         meta = car.select(["_epoch", "_pos", "_idx", "_part"]).to_pylist()
         parts = [

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import pyarrow as pa
 import pyarrow.compute as pc
@@ -113,6 +113,27 @@ def halves(opened: Opened) -> tuple[Opened, Opened] | None:
     if not first.rows or not second.rows:
         return None
     return first, second
+
+
+def give_up(opened: Opened, station: str, topic: str, partition: int, at: int) -> Opened:
+    """What a record brings whose rows are too large for a train even as written: they are counted
+    as unreadable and told in quarantine, and the mark moves on over them."""
+    offset = opened.raw[0]
+    error = (
+        f"a change is too large for one record once it is cleaned; it is at offset {offset} of "
+        f"{topic}/{partition} as long as Kafka keeps it"
+    )
+    given = Opened(opened.raw, opened.epoch, opened.last, opened.seq, [], list(opened.lost), error=error)
+    for entry, car in opened.cars:
+        ops = [chr(op) for op in car.column("_op").to_pylist()]
+        # A truncate goes to every partition and counts once.
+        counted = {op: ops.count(op) for op in ops if op != "t" or partition == 0}
+        if ops:
+            given.lost.append(replace(entry, rows=len(ops), ops=counted))
+    resources = {entry.resource: entry.counted for entry in given.lost}
+    told = unreadable_record(station, topic, partition, offset, error, resources, None, None, at)
+    given.quarantined = [*opened.quarantined, told]
+    return given
 
 
 def _new_rows(car: pa.RecordBatch, entry: CarEntry, manifest: Manifest, passed: int) -> pa.RecordBatch:

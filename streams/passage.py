@@ -20,7 +20,7 @@ from streams.clean import Cleaned, Cleaner, carried
 from streams.envelope import Envelope, Records
 from streams.marks import Passed
 from streams.opening import Opened
-from streams.quarantine import held_records
+from streams.quarantine import LARGEST_RECORD, held_records
 from streams.unchanged import unchanged_items
 
 #: What data can do to Polars and Arrow. A panic is no Exception. Anything else is a bug of ours.
@@ -31,6 +31,10 @@ DATA_ERRORS: tuple[type[BaseException], ...] = (
     ValueError,
     OverflowError,
 )
+
+
+class TooLarge(ValueError):
+    """A change that is larger than what Kafka takes as one record."""
 
 
 @dataclass(slots=True)
@@ -73,15 +77,21 @@ class Passage:
         }
         self._clock = clock
 
-    def depart(self, opened: Sequence[Opened], partition: int, passed: Passed) -> Departure:
+    def depart(
+        self, opened: Sequence[Opened], partition: int, passed: Passed, *, hold: bool = False
+    ) -> Departure:
         """Clean what was opened of one partition, in order. `passed` is the mark after the last.
 
-        The clean train is made even when nothing is in it: it is the mark.
+        The clean train is made even when nothing is in it: it is the mark. hold: nothing is cleaned,
+        every row is held, because with its cleaned values it was too large for a train.
         """
         made: list[Made] = []
         for (name, lane), cars in _joined(opened).items():
             for car in cars:
-                made += self._safely(name, lane, car, partition)
+                if hold and name in self._cleaners:
+                    made.append(self._hold(name, lane, car, partition, TooLarge(_too_large(car.nbytes))))
+                else:
+                    made += self._safely(name, lane, car, partition)
         made += self._lost(opened, made)
         now = self._clock()
         seq = {lane: (last + 1, last) for lane, last in passed.seq.items()}
@@ -105,13 +115,20 @@ class Passage:
             return [self._make(name, lane, car, partition)]
         except DATA_ERRORS as error:
             if car.num_rows <= 1:
-                cleaned = self._cleaners[name].hold(car, f"{type(error).__name__}: {error}")
-                return [self._route(name, lane, cleaned, partition)]
+                return [self._hold(name, lane, car, partition, error)]
         half = car.num_rows // 2
         return [
             *self._safely(name, lane, car.slice(0, half), partition),
             *self._safely(name, lane, car.slice(half), partition),
         ]
+
+    def _hold(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int, error: BaseException) -> Made:
+        cleaner = self._cleaners[name]
+        if isinstance(error, TooLarge):
+            cleaned = cleaner.hold(car, str(error), "size")
+        else:
+            cleaned = cleaner.hold(car, f"{type(error).__name__}: {error}")
+        return self._route(name, lane, cleaned, partition)
 
     def _make(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int) -> Made:
         cleaner = self._cleaners.get(name)
@@ -132,6 +149,9 @@ class Passage:
             passes = (~cleaned.findings.held).tolist()
             keys, values = made.records
             made.records = Records(list(compress(keys, passes)), list(compress(values, passes)))
+        longest = max(map(len, made.records.values), default=0)
+        if longest > LARGEST_RECORD:
+            raise TooLarge(_too_large(longest))
         # What leaves is made; a departure of many rows should not carry the frame as well.
         cleaned.frame = cleaned.frame.clear()
         return made
@@ -155,6 +175,10 @@ class Passage:
 
     def _items(self, name: str) -> Iterable[str]:
         return self.resources[name].items if name in self.resources else ()
+
+
+def _too_large(size: int) -> str:
+    return f"{size}字节，超过一条消息的上限{LARGEST_RECORD}字节"
 
 
 def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[pa.RecordBatch]]:

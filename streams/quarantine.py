@@ -25,6 +25,7 @@ from __future__ import annotations
 
 import base64
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
 import orjson
@@ -35,6 +36,10 @@ from datarail.position import Lane
 from datarail.train import WRITTEN, Headers, column
 from streams.clean import Cleaned
 
+#: What Kafka takes as one record, less room for key, headers and framing.
+LARGEST_RECORD = (16 << 20) - (1 << 16)
+#: Characters shown of a text that is too long to be kept in a record.
+_SHOWN = 1000
 _META = ["_op", "_lane", "_seq", "_epoch", "_pos", "_idx", "_part", "_key"]
 
 
@@ -66,35 +71,48 @@ def held_records(
     for i, row in enumerate(rows):
         about = meta[i]
         keys.append(f"{station}/{resource}/{about['_key']}".encode())
-        records.append(
-            orjson.dumps(
-                {
-                    "kind": "change",
-                    "station": station,
-                    "resource": resource,
-                    "key": about["_key"],
-                    "op": chr(about["_op"]),
-                    "lane": Lane(about["_lane"]).label,
-                    "identity": {
-                        "epoch": about["_epoch"],
-                        "position": about["_pos"],
-                        "index": about["_idx"],
-                        "part": about["_part"],
-                    },
-                    "seq": about["_seq"],
-                    "partition": partition,
-                    "commit": commits[i],
-                    "captured": captured,
-                    "held": at,
-                    "findings": cleaned.findings.of(row),
-                    "written": dict(zip(items, written[i], strict=True)),
-                    "unchanged": list(unchanged[row]) if unchanged else [],
-                    "cleaned": dict(zip(cleaned_names, values[i], strict=True)),
-                },
-                default=str,
-            )
-        )
+        record = {
+            "kind": "change",
+            "station": station,
+            "resource": resource,
+            "key": about["_key"],
+            "op": chr(about["_op"]),
+            "lane": Lane(about["_lane"]).label,
+            "identity": {
+                "epoch": about["_epoch"],
+                "position": about["_pos"],
+                "index": about["_idx"],
+                "part": about["_part"],
+            },
+            "seq": about["_seq"],
+            "partition": partition,
+            "commit": commits[i],
+            "captured": captured,
+            "held": at,
+            "findings": cleaned.findings.of(row),
+            "written": dict(zip(items, written[i], strict=True)),
+            "unchanged": list(unchanged[row]) if unchanged else [],
+            "cleaned": dict(zip(cleaned_names, values[i], strict=True)),
+        }
+        records.append(_sized(record))
     return keys, records
+
+
+def _sized(record: dict[str, Any]) -> bytes:
+    """The record as JSON. One too large for Kafka keeps the beginnings of its long texts: whole they
+    are in the clean train, as written."""
+    text = orjson.dumps(record, default=str)
+    if len(text) > LARGEST_RECORD:
+        for part in ("written", "cleaned"):
+            record[part] = {item: _beginning(value) for item, value in record[part].items()}
+        text = orjson.dumps(record | {"shortened": True}, default=str)
+    return text
+
+
+def _beginning(value: Any) -> Any:
+    if not isinstance(value, str) or len(value) <= _SHOWN:
+        return value
+    return f"{value[:_SHOWN]}…（共{len(value)}个字符）"
 
 
 def _columns(
@@ -135,4 +153,12 @@ def unreadable_record(
         "value": base64.b64encode(value or b"").decode(),
         "held": at,
     }
-    return f"{topic}/{partition}/{offset}".encode(), orjson.dumps(record)
+    text = orjson.dumps(record)
+    if len(text) > LARGEST_RECORD:
+        record["value"] = ""
+        record["error"] = (
+            f"{error}; its {len(value or b'')} bytes do not fit here: they are at offset {offset} of "
+            f"{topic}/{partition} as long as Kafka keeps them"
+        )
+        text = orjson.dumps(record)
+    return f"{topic}/{partition}/{offset}".encode(), text

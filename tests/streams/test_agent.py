@@ -207,7 +207,7 @@ def test_a_stop_and_a_start_go_on_where_it_was(worker: Worker) -> None:
 
 
 def test_a_train_too_large_for_kafka_leaves_in_parts(worker: Worker) -> None:
-    rows = [GOOD | {"id": str(i), "remark": os.urandom(2_500_000).hex()} for i in range(2)]
+    rows = [GOOD | {"id": str(i), "remark": os.urandom(4_500_000).hex()} for i in range(2)]
     big = KafkaProducer(bootstrap_servers=worker.kafka, max_request_size=16 << 20)
     value, headers = train(car(rows), station=worker.station)
     big.send(topics.raw(worker.station), value, headers=headers, partition=0).get(30)
@@ -215,6 +215,32 @@ def test_a_train_too_large_for_kafka_leaves_in_parts(worker: Worker) -> None:
     found = worker.wait_for(1)
     assert seqs(found) == [1, 2]
     assert [each.manifest.raw for each in found] == [(0, 0), (0, 1)]
+
+
+def test_a_change_too_large_for_kafka_is_held_and_the_line_goes_on(worker: Worker) -> None:
+    wide = GOOD | {"id": "2", "remark": "宽" * 6_000_000}  # small in a train, 18 MB as JSON
+    dense = GOOD | {"id": "4", "remark": os.urandom(9_000_000).hex()}  # beside its cleaned value too large
+    big = KafkaProducer(bootstrap_servers=worker.kafka, max_request_size=16 << 20)
+    for first, rows in ((1, [GOOD, wide, GOOD | {"id": "3"}]), (4, [dense]), (5, [GOOD | {"id": "5"}])):
+        value, headers = train(car(rows, first_seq=first), station=worker.station)
+        big.send(topics.raw(worker.station), value, headers=headers, partition=0).get(30)
+    big.close()
+    found = worker.wait_for(3)
+    assert seqs(found) == [1, 2, 3, 4, 5]
+    told = [
+        (batch.column("_key")[i].as_py(), held)
+        for each in found
+        for batch in each.cars
+        for i, held in enumerate(batch.column("_held").to_pylist())
+    ]
+    assert told == [("1", False), ("2", True), ("3", False), ("4", True), ("5", False)]
+    kept = [json.loads(record.value) for record in worker.read(topics.QUARANTINE)]
+    kept = [record for record in kept if record["station"] == worker.station]
+    assert [(record["key"], record["findings"][0]["rule"]) for record in kept] == [
+        ("2", "size"),
+        ("4", "size"),
+    ]
+    assert all(len(record["written"]["remark"]) < 2000 for record in kept)
 
 
 def test_a_contract_at_fault_stops_with_one_clear_line(servers: Settings, tmp_path: Path) -> None:

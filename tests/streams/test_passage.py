@@ -14,10 +14,10 @@ import pytest
 from datarail.errors import BadRecord
 from datarail.position import Lane
 from datarail.train import Train, decode
-from streams import passage
+from streams import passage, quarantine
 from streams.clean import Cleaner
 from streams.marks import Gap, Passed
-from streams.opening import Opened, RawRecord, halves, open_record
+from streams.opening import Opened, RawRecord, give_up, halves, open_record
 from streams.passage import Departure, Passage
 from tests.streams.cars import COMMIT, GOOD, PERSON, car, contract, train
 
@@ -210,6 +210,34 @@ def test_halves_cover_together_what_the_whole_did() -> None:
     assert (first.seq, second.seq) == ({Lane.STREAM: (1, 3)}, {Lane.STREAM: (4, 5)})
     assert (first.rows, second.rows) == (3, 2)
     assert halves(opened([record(people(1), 4)], Passed())[0]) is None
+
+
+def test_a_change_too_large_as_json_is_held_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(passage, "LARGEST_RECORD", 2000)
+    monkeypatch.setattr(quarantine, "LARGEST_RECORD", 2000)
+    rows = [GOOD | {"id": str(i), "remark": "长" * (1100 if i == 3 else 1)} for i in range(1, 6)]
+    departure, clean = depart([record(car(rows))])
+    told = [row for batch in clean.cars for row in batch.select(["_key", "_held", "_w_remark"]).to_pylist()]
+    assert [(row["_key"], row["_held"]) for row in told] == [(str(i), i == 3) for i in range(1, 6)]
+    assert told[2]["_w_remark"] == "长" * 1100
+    assert sum(entry.held for entry in clean.manifest.cars) == 1
+    (held,) = [orjson.loads(value) for made in departure.made for value in made.held[1]]
+    assert (held["key"], held["findings"][0]["rule"], held["shortened"]) == ("3", "size", True)
+    assert held["written"]["remark"].startswith("长" * 1000 + "…")
+
+
+def test_a_change_too_large_for_any_train_is_counted_and_passed() -> None:
+    passed = Passed()
+    (whole,) = opened([record(people(3), 4)], passed)
+    part = halves(halves(whole)[0])[1]  # type: ignore[index]
+    given = give_up(part, "police.hukou", "raw.police.hukou", 0, AT)
+    assert (given.raw, given.seq, given.rows) == ((4, 4), {Lane.STREAM: (2, 2)}, 0)
+    way = Passage(contract({"person": PERSON}), lambda: AT)
+    departure = way.depart([given], 0, passed)
+    (entry,) = decode(departure.value, departure.headers).manifest.cars
+    assert (entry.rows, entry.unreadable) == (0, 1)
+    told = orjson.loads(departure.quarantined[0][1])
+    assert (told["offset"], told["resources"], "too large" in told["error"]) == (4, {"person": 1}, True)
 
 
 def test_bad_record_says_what_is_wrong() -> None:
