@@ -1,16 +1,16 @@
 """Single rows followed to where they are used: the indicator, the golden record, the history.
 
-Each probe is one insert into an event table, of a grid and number of its own. Then Redis is asked
-again and again until the indicator has counted it and the golden record is there, and, for some,
-ClickHouse until history answers with it. So these latencies are what an asking app would see.
+Ten times a second, whatever became of those before it, a probe is inserted into an event table, of
+a grid and number of its own. Redis is asked again and again until its indicator counts one and its
+golden record is there, and, for some, ClickHouse until history answers with it. So these latencies
+are what an asking app would see.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import closing
-from functools import partial
 from multiprocessing.connection import Connection
 from typing import Any
 
@@ -29,79 +29,105 @@ from sinks.themes.build import golden_key
 
 #: Far above the numbers of the load's rows.
 FIRST = 2_000_000_000
-_EVERY = 0.1
-_PATIENCE = 10.0
+_EVERY, _HISTORY_EVERY = 0.1, 0.02
+_PATIENCE = 60.0
 _HISTORY_OF = 10  # one probe in so many is looked for in history
+
+Seen = dict[str, dict[int, int]]  # hop → probe → when it was seen there, µs
+
+
+class Probes:
+    """The probes under way and where each has been seen."""
+
+    def __init__(self, settings: Settings, station: str, table: WideTable, indicator: str) -> None:
+        self._redis: Any = connect(settings.redis)
+        self._store = ClickHouse(settings.clickhouse)
+        self._history = full_name(table_name(station, table.name))
+        self._totals = [total_key(train(station), each, indicator) for each in range(settings.partitions)]
+        self._asks: dict[str, Callable[[int], bool]] = {
+            "indicator": self._counted,
+            "golden": lambda probe: bool(self._redis.exists(golden_key("governance", name(probe)).decode())),
+            "history": lambda probe: bool(self._in_history(probe)),
+        }
+        self._asked = 0.0
+        self.waiting: dict[str, list[int]] = {hop: [] for hop in self._asks}
+        self.seen: Seen = {hop: {} for hop in self._asks}
+
+    def add(self, probe: int) -> None:
+        for hop, waiting in self.waiting.items():
+            if hop != "history" or probe % _HISTORY_OF == 0:
+                waiting.append(probe)
+
+    def look(self) -> None:
+        """Ask once for everything that has not been seen yet."""
+        for hop, waiting in self.waiting.items():
+            if hop == "history":
+                if time.monotonic() - self._asked < _HISTORY_EVERY:
+                    continue
+                self._asked = time.monotonic()
+            for probe in list(waiting):
+                if self._asks[hop](probe):
+                    self.seen[hop][probe] = time.time_ns() // 1000
+                    waiting.remove(probe)
+
+    def commits(self) -> dict[int, int]:
+        """When the source committed each probe that history has, µs."""
+        rows = self._store.rows(
+            "SELECT _key, toInt64(toUnixTimestamp64Micro(_commit)) "
+            f"FROM {self._history} WHERE startsWith(_w_wgbm, 'PROBE')"
+        )
+        return {int(key): int(commit) for key, commit in rows}
+
+    def close(self) -> None:
+        self._store.close()
+        self._redis.close()
+
+    def _counted(self, probe: int) -> bool:
+        return any(self._redis.hget(key, orjson.dumps([name(probe)])) for key in self._totals)
+
+    def _in_history(self, probe: int) -> int:
+        question = f"SELECT count() FROM {self._history} WHERE _key = {{key:String}}"
+        return int(self._store.rows(question, key=str(probe))[0][0])
+
+
+def name(probe: int) -> str:
+    """The probe's grid, and its event's number."""
+    return f"PROBE{probe}"
 
 
 def probe(
     settings: Settings, station: str, source: str, table: WideTable, indicator: str, pipe: Connection
 ) -> None:
     """Probe until the pipe says something; sends {"indicator" | "golden" | "history": (commit, seen)},
-    microseconds since 1970. A probe that is not seen within 10 s counts as 10 s."""
-    redis: Any = connect(settings.redis)
-    store = ClickHouse(settings.clickhouse)
-    history = full_name(table_name(station, table.name))
-    seen: dict[str, dict[int, int]] = {"indicator": {}, "golden": {}, "history": {}}
-    dimension = orjson.dumps(["PROBE"])
-    totals = [total_key(train(station), each, indicator) for each in range(settings.partitions)]
-    ids: list[int] = []
-
-    def counted(wanted: int) -> bool:
-        return sum(int(redis.hget(key, dimension) or 0) for key in totals) >= wanted
-
-    def golden(key: str) -> bool:
-        return bool(redis.exists(key))
-
-    def in_history(key: str) -> bool:
-        return bool(store.rows(f"SELECT count() FROM {history} WHERE _key = {{key:String}}", key=key)[0][0])
-
+    microseconds since 1970. What is under way then is waited for, up to a minute."""
+    probes = Probes(settings, station, table, indicator)
     with closing(psycopg2.connect(source)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
         cursor.execute(f"SELECT coalesce(max({table.key}), 0) FROM {table.name}")
         number = max(FIRST, int((cursor.fetchone() or (0,))[0]))
-        known = sum(int(redis.hget(key, dimension) or 0) for key in totals)
         pipe.send("ready")
+        due = time.monotonic()
         while not pipe.poll():
-            number += 1
-            known += 1
-            began = time.monotonic()
-            cursor.execute(
-                f"INSERT INTO {table.name} VALUES (%s, %s, '环境卫生', '测速', '测速', 'PROBE', '330602', "
-                "'解放路1号', '王建国', '13900000000', now(), '办结', 120.5)",
-                (number, f"PROBE{number}"),
-            )
-            ids.append(number)
-            key = golden_key("governance", f"PROBE{number}").decode()
-            _until(
-                {"indicator": partial(counted, known), "golden": partial(golden, key)}, number, seen, 0.0003
-            )
-            if len(ids) % _HISTORY_OF == 0:
-                _until({"history": partial(in_history, str(number))}, number, seen, 0.02)
-            time.sleep(max(0.0, _EVERY - (time.monotonic() - began)))
-        time.sleep(2)
-        rows = store.rows(
-            f"SELECT _key, toInt64(toUnixTimestamp64Micro(_commit)) FROM {history} WHERE _w_wgbm = 'PROBE'"
-        )
-        commits = {int(key): int(commit) for key, commit in rows}
-    store.close()
+            if time.monotonic() >= due:
+                number, due = number + 1, due + _EVERY
+                cursor.execute(
+                    f"INSERT INTO {table.name} VALUES (%s, %s, '环境卫生', '测速', '测速', %s, '330602', "
+                    "'解放路1号', '王建国', '13900000000', now(), '办结', 120.5)",
+                    (number, name(number), name(number)),
+                )
+                probes.add(number)
+            probes.look()
+            time.sleep(0.0003 if any(probes.waiting.values()) else 0.005)
+    deadline = time.monotonic() + _PATIENCE
+    while any(probes.waiting.values()) and time.monotonic() < deadline:
+        probes.look()
+        time.sleep(0.001)
+    time.sleep(2)  # the last ones' commits are read from history, which is the slowest
+    commits = probes.commits()
+    probes.close()
     pipe.send(
         {
-            name: columns((commits[each], at) for each, at in found.items() if each in commits)
-            for name, found in seen.items()
+            hop: columns((commits[each], at) for each, at in found.items() if each in commits)
+            for hop, found in probes.seen.items()
         }
     )
-
-
-def _until(
-    asks: Mapping[str, Callable[[], bool]], number: int, seen: dict[str, dict[int, int]], every: float
-) -> None:
-    deadline = time.monotonic() + _PATIENCE
-    waiting = dict(asks)
-    while waiting:
-        late = time.monotonic() > deadline
-        for name, ask in list(waiting.items()):
-            if ask() or late:
-                seen[name][number] = time.time_ns() // 1000
-                del waiting[name]
-        time.sleep(every)

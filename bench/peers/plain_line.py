@@ -91,7 +91,7 @@ def land(kafka: str, host: str, port: str, url: str) -> None:
     consumer = KafkaConsumer(
         CLEAN,
         bootstrap_servers=kafka,
-        group_id="plain",
+        group_id="plain-land",
         auto_offset_reset="earliest",
         enable_auto_commit=False,
     )
