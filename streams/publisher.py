@@ -10,12 +10,12 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from datarail.errors import Transient
+from streams.batches import BATCH, batches
 
 log = logging.getLogger(__name__)
 
 #: The largest record of any topic, and of one request; the embedded broker takes as much.
 LARGEST = 16 << 20
-_BATCH = 1 << 20
 
 
 class Publisher:
@@ -34,7 +34,7 @@ class Publisher:
             acks="all",
             enable_idempotence=True,
             linger_ms=0,
-            max_batch_size=_BATCH,
+            max_batch_size=BATCH,
             max_request_size=LARGEST,
             request_timeout_ms=30_000,
         )
@@ -64,14 +64,10 @@ class Publisher:
         producer = await self._ready()
         sent: list[asyncio.Future[object]] = []
         try:
-            batch = producer.create_batch()
-            for key, value in zip(keys, values, strict=True):
-                if batch.append(timestamp=at, key=key, value=value) is None:
-                    sent.append(await producer.send_batch(batch, topic, partition=partition))
-                    batch = producer.create_batch()
-                    batch.append(timestamp=at, key=key, value=value)
-            if batch.record_count():
-                sent.append(await producer.send_batch(batch, topic, partition=partition))
+            sent += [
+                await producer.send_batch(batch, topic, partition=partition)
+                for batch in batches(keys, values, at)
+            ]
             await asyncio.gather(*sent)
         except KafkaError as error:
             raise Transient(f"{topic}/{partition}: {error!r}", part="streams") from error
