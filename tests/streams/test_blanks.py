@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pyarrow as pa
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from streams.blanks import may_have
@@ -17,6 +17,7 @@ _EDGES = [
 TEXTS = st.lists(st.none() | st.text(max_size=5) | st.text(st.sampled_from(_EDGES), max_size=4), max_size=20)
 
 
+@settings(deadline=None)
 @given(TEXTS, st.integers(0, 3))
 def test_nothing_is_missed(texts: list[str | None], start: int) -> None:
     values = pa.array(texts, pa.utf8()).slice(min(start, len(texts)))
