@@ -78,12 +78,13 @@ def latency(rail: Rail, backlog: Backlog, rate: int, seconds: float, *, only_raw
             with Usage(rail.settings) as usage:
                 rows = load(rail, backlog, rate, seconds + _WARM_UP)
             took = time.time() - began
-            # All must arrive: to leave the late ones out would flatter the line.
-            hops.follow(Lane.STREAM, before + rows, seconds=120, only_raw=only_raw)
             seen: dict[str, tuple[I64, I64]] = {}
-            for _, pipe in watchers.values():
-                pipe.send("stop")
-            for name in watchers:
+            # Probes end first, or the line would never be still; the subscriber when all has arrived:
+            # to leave the late ones out would flatter the line.
+            for name in reversed(watchers):
+                if name == "subscriber":
+                    hops.follow(Lane.STREAM, before + rows, seconds=120, only_raw=only_raw)
+                watchers[name][1].send("stop")
                 seen |= _receive(name, watchers[name], 180)
             written = {kind: hops.bytes(kind) - size for kind, size in sizes.items()}
         finally:
