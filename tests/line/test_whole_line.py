@@ -28,9 +28,13 @@ KILLED = [
 
 
 def test_status_tells_parts_and_resources(city: City) -> None:
-    status = city.json("status")
-    states = {part["name"]: part["state"] for part in status["parts"]}
-    assert set(states.values()) == {"running"}
+    deadline = time.monotonic() + 30  # the streams may just have been started again
+    while True:
+        status = city.json("status")
+        states = {part["name"]: part["state"] for part in status["parts"]}
+        if set(states.values()) == {"running"}:
+            break
+        assert time.monotonic() < deadline, states
     assert {"kafka", "clickhouse", "redis", "postgres", "streams", "connector-grid.events"} <= set(states)
     assert len(status["resources"]) >= 10
     for row in status["resources"]:
