@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Annotated
 
@@ -9,9 +10,9 @@ import typer
 
 from connectors import control
 from datarail.cli.screen import JsonFlag, draw, out, print_json, say, show
-from datarail.cli.standing import Standing, standing, wait_flowing
+from datarail.cli.standing import Standing, resource_states, standing, wait_flowing
 from datarail.contract_file import read_contract, sound_stations
-from datarail.errors import Terminal
+from datarail.errors import Terminal, Transient
 from datarail.settings import Settings
 from deploy import line, sample_city
 
@@ -70,6 +71,12 @@ def pause(station: StationName, as_json: JsonFlag = False) -> None:
     settings = Settings.load()
     read_contract(_file(settings, station))
     control.pause(settings, station)
+    # The connector looks at its mark about once a second; longer while it comes back to Kafka.
+    deadline = time.monotonic() + 60
+    while (states := resource_states(settings, station)) and not states & {"paused"}:
+        if time.monotonic() > deadline:
+            raise Transient(f"{station} has not paused yet", remedy="it will as soon as it reaches Kafka")
+        time.sleep(0.3)
     _done(as_json, station, "paused")
 
 

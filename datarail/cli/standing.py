@@ -130,26 +130,48 @@ def _no_longer_attached(
             yield _row(station, resource, False, False, counted, freshness) | {"state": "detached"}
 
 
+def resource_states(settings: Settings, station: str) -> set[str]:
+    """The states a station's connector says its resources are in; empty when it does not answer."""
+    text = _metrics_of(settings, f"connector-{station}")
+    if text is None:
+        return set()
+    return {
+        sample.labels["state"]
+        for family in text_string_to_metric_families(text)
+        for sample in family.samples
+        if sample.name == "datarail_resource_state" and sample.value == 1
+    }
+
+
 def _freshness(settings: Settings, found: Standing) -> dict[tuple[str, str], dict[str, float | None]]:
     """By (station, resource): rate of the line, and the worst quantiles among the landing sinks."""
-    ports_file = settings.home / "metrics_ports.json"
-    ports: dict[str, int] = json.loads(ports_file.read_text()) if ports_file.exists() else {}
     running = {part.name for part in found.parts if part.state == "RUNNING"}
     fresh: dict[tuple[str, str], dict[str, float | None]] = {}
     for sink in LANDING:
         part = f"sink-{sink}"
-        if part not in running or part not in ports:
+        if part not in running:
             continue
-        try:
-            with urlopen(f"http://127.0.0.1:{ports[part]}/metrics", timeout=_PATIENCE) as answer:
-                text = answer.read().decode()
-        except (URLError, OSError) as error:
-            found.notes.append(f"{part} does not answer with its metrics: {error}")
+        text = _metrics_of(settings, part)
+        if text is None:
+            found.notes.append(f"{part} does not answer with its metrics")
             continue
         for key, name, value in _readings(text):
             known = fresh.setdefault(key, {})
             known[name] = max(value, known.get(name) or 0.0)
     return fresh
+
+
+def _metrics_of(settings: Settings, part: str) -> str | None:
+    ports_file = settings.home / "metrics_ports.json"
+    ports: dict[str, int] = json.loads(ports_file.read_text()) if ports_file.exists() else {}
+    if part not in ports:
+        return None
+    try:
+        with urlopen(f"http://127.0.0.1:{ports[part]}/metrics", timeout=_PATIENCE) as answer:
+            text: str = answer.read().decode()
+    except (URLError, OSError):
+        return None
+    return text
 
 
 def _readings(text: str) -> Iterable[tuple[tuple[str, str], str, float]]:
