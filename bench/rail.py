@@ -21,7 +21,7 @@ from bench.hops import Hops
 from bench.say import say
 from connectors import control
 from datarail.errors import Terminal
-from datarail.settings import DEFAULT_PORTS, Settings
+from datarail.settings import Settings
 from deploy import line
 from deploy.embedded import ports
 from deploy.embedded.postgres_setup import dsn
@@ -131,10 +131,7 @@ class Rail:
             raise
 
     def _open(self, resources: int, rows: int, shapes: Sequence[Shape], parts: str) -> None:
-        free = ports.settle(
-            dict.fromkeys(DEFAULT_PORTS, 0), lambda p: p > 0 and ports.is_free(p), ports.any_free
-        )
-        ports.note(self.settings, free)
+        ports.apart(self.settings)
         self.settings = line.up(Settings.load(self.folder), only_servers=True, progress=say)
         with closing(psycopg2.connect(dsn(self.settings, "postgres"))) as admin, admin.cursor() as cursor:
             admin.autocommit = True

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from datarail.settings import DEFAULT_PORTS, Settings
+from datarail.settings import Settings
 from deploy import line
 from deploy.embedded import ports
 
@@ -28,12 +28,7 @@ def line_folder() -> Iterator[Path]:
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     folder.chmod(0o755)  # PostgreSQL, when we are root, runs as somebody else
     (folder / "stations").mkdir()
-    ports.note(
-        Settings.load(folder),
-        ports.settle(
-            dict.fromkeys(DEFAULT_PORTS, 0), lambda port: port > 0 and ports.is_free(port), ports.any_free
-        ),
-    )
+    ports.apart(Settings.load(folder))
     yield folder
     line.clean(Settings.load(folder))
     shutil.rmtree(folder, ignore_errors=True)

@@ -36,8 +36,7 @@ class Postgres:
         return draft.draft(url, password, department, system, secret)
 
     def detach(self, settings: Settings, contract: Contract) -> list[str]:
-        url = expand(contract.source.url)
-        password = read_secret(contract.source.password, settings.folder)
+        url, password = _access(settings, contract)
         connection = connect(url, password, name=f"datarail detach {contract.station}")
         try:
             if not contract.source.managed:
@@ -50,12 +49,12 @@ class Postgres:
             connection.close()
 
     def read_rows(self, settings: Settings, contract: Contract, resource: str) -> SourceRows:
-        url = expand(contract.source.url)
-        return audit.read_rows(
-            contract, resource, url, read_secret(contract.source.password, settings.folder)
-        )
+        return audit.read_rows(contract, resource, *_access(settings, contract))
 
     def wait_captured(self, settings: Settings, contract: Contract, lsn: int, seconds: float) -> bool:
-        url = expand(contract.source.url)
-        password = read_secret(contract.source.password, settings.folder)
+        url, password = _access(settings, contract)
         return progress.wait_captured(contract, url, password, lsn, seconds)
+
+
+def _access(settings: Settings, contract: Contract) -> tuple[str, str | None]:
+    return expand(contract.source.url), read_secret(contract.source.password, settings.folder)

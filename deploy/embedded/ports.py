@@ -37,6 +37,11 @@ def choose(settings: Settings) -> dict[str, int]:
     return ports
 
 
+def apart(settings: Settings) -> None:
+    """Note ports none of which is a default: for a line that runs beside another."""
+    note(settings, settle(dict.fromkeys(DEFAULT_PORTS, 0), lambda port: port > 0 and is_free(port), any_free))
+
+
 def note(settings: Settings, ports: Mapping[str, int]) -> None:
     """Write .datarail/ports.json, from which every part of the line reads its addresses."""
     settings.home.mkdir(parents=True, exist_ok=True)

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 
-from datarail.settings import DEFAULT_PORTS, Settings
+from datarail.settings import Settings
 from deploy import line
 from deploy.embedded import ports
 
@@ -93,10 +93,7 @@ def city() -> Iterator[City]:
     folder = Path(tempfile.mkdtemp(prefix=f"{PREFIX}{os.getpid()}-"))
     folder.chmod(0o755)
     (folder / "examples").symlink_to(REPOSITORY / "examples")
-    settled = ports.settle(
-        dict.fromkeys(DEFAULT_PORTS, 0), lambda port: port > 0 and ports.is_free(port), ports.any_free
-    )
-    ports.note(Settings.load(folder), settled)
+    ports.apart(Settings.load(folder))
     rail = City(folder)
     try:
         done = rail.run("up", "--json", timeout=420)
