@@ -10,7 +10,8 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from connectors.train_builder import READ, TRUNCATE, Packed, Reached, count_ops
+from connectors.rows import READ, TRUNCATE, count_ops
+from connectors.train_builder import Packed, Reached
 from datarail.keys import key_column
 from datarail.position import SNAPSHOT_INDEX, Identity, Lane
 from datarail.train import META, WRITTEN, CarEntry, Manifest, raw_schema
@@ -113,7 +114,7 @@ class SnapshotPacker:
                     self.resource,
                     Lane.SNAPSHOT,
                     count,
-                    count_ops(ops, partition),
+                    count_ops(ops.tobytes(), partition),
                     first_commit=read_at,
                     last_commit=read_at,
                 )

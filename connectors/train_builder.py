@@ -8,7 +8,6 @@ to its end is acknowledged with the trains of one packing.
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import TypeVar
@@ -17,13 +16,10 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
+from connectors.few_rows import FEW, FewRows
+from connectors.rows import EVERY, UTC, Rows, bitmaps, count_ops, texts
 from datarail.position import Identity, Lane
-from datarail.train import CarEntry, Manifest, raw_schema
-
-#: The target of a row that goes to every partition (truncate).
-EVERY = 0xFFFF
-
-CREATE, UPDATE, DELETE, READ, TRUNCATE = 99, 117, 100, 114, 116  # c u d r t
+from datarail.train import CarEntry, Manifest
 
 Mask = npt.NDArray[np.bool_]
 U64 = npt.NDArray[np.uint64]
@@ -42,51 +38,6 @@ class Reached:
         first = self.seq.get(lane, 0) + 1
         self.seq[lane] = first + rows - 1
         return first, first + rows - 1
-
-
-class Rows:
-    """Changes of one resource under one schema, waiting to be packed.
-
-    flat: the values of all rows in sequence, len(items) each. One entry a row: ops, index,
-    target (partition, or EVERY). second: numbers of the rows with part 1. unchanged: row number
-    → bitmap of items not sent. runs: (first row, position, xid, commit) for each transaction.
-    """
-
-    __slots__ = (
-        "closed",
-        "commit",
-        "flat",
-        "index",
-        "items",
-        "key",
-        "ops",
-        "resource",
-        "runs",
-        "schema",
-        "second",
-        "target",
-        "unchanged",
-        "width",
-    )
-
-    def __init__(self, resource: str, items: Sequence[str], key: Sequence[int]) -> None:
-        self.resource = resource
-        self.items = tuple(items)
-        self.key = tuple(key)
-        self.width = len(items)
-        self.schema = raw_schema(self.items)
-        self.closed = False
-        self.clear()
-
-    def clear(self) -> None:
-        self.flat: list[bytes | None] = []
-        self.ops = bytearray()
-        self.index: list[int] = []
-        self.target = array("H")
-        self.second: list[int] = []
-        self.unchanged: dict[int, int] = {}
-        self.runs: list[tuple[int, int, int, int]] = []
-        self.commit = 0
 
 
 @dataclass(slots=True)
@@ -166,6 +117,9 @@ class TrainBuilder:
 
     def _pack_rows(self, rows: Rows, trains: dict[int, Packed], now: int) -> None:
         count = len(rows.ops)
+        if count <= FEW and self.keep is None and rows.runs[0][1] > self._repeat_until:
+            self._pack_few(FewRows(rows), trains, now)
+            return
         starts = np.fromiter((run[0] for run in rows.runs), np.int64, len(rows.runs))
         lengths = np.diff(np.append(starts, count))
         position = _spread([run[1] for run in rows.runs], lengths, np.uint64)
@@ -176,7 +130,7 @@ class TrainBuilder:
         part[rows.second] = 1
         ops = np.frombuffer(bytes(rows.ops), np.uint8)
         target = np.array(rows.target, np.uint16)
-        values = [_text(rows.flat[number :: rows.width]) for number in range(rows.width)]
+        values = [texts(rows.flat[number :: rows.width]) for number in range(rows.width)]
         kept: Mask | None = None
         if self.keep is not None:
             kept = self.keep(Columns(rows.resource, ops, position, xid, [values[k] for k in rows.key]))
@@ -192,8 +146,8 @@ class TrainBuilder:
                 pa.array(index),
                 pa.array(part),
                 pa.array(xid),
-                pa.array(commit).view(_UTC),
-                _bitmaps(rows.unchanged, count, rows.width),
+                pa.array(commit).view(UTC),
+                bitmaps(rows.unchanged, count, rows.width),
                 *values,
             ],
             schema=rows.schema,
@@ -210,7 +164,24 @@ class TrainBuilder:
             if number == 0:
                 continue
             car = batch if number == count else batch.filter(pa.array(mask))
-            self._add_car(trains, partition, rows.resource, car, ops[mask], commit[mask], now)
+            first, last = self.reached[partition].take(Lane.STREAM, number)
+            car = car.set_column(2, "_seq", pa.array(np.arange(first, last + 1, dtype=np.uint64)))
+            span = (int(commit[mask].min()), int(commit[mask].max()))
+            self._add_car(
+                trains, partition, rows.resource, car, ops[mask].tobytes(), (first, last), span, now
+            )
+
+    def _pack_few(self, few: FewRows, trains: dict[int, Packed], now: int) -> None:
+        newest = few.newest(self.epoch)
+        self.last = newest if self.last is None else max(self.last, newest)
+        for partition in few.partitions(len(self.reached)):
+            chosen = few.chosen(partition)
+            first, last = self.reached[partition].take(Lane.STREAM, len(chosen))
+            commits = [few.commit[row] for row in chosen]
+            ops = bytes(few.rows.ops[row] for row in chosen)
+            car = few.car(chosen, self.epoch, first)
+            span = (min(commits), max(commits))
+            self._add_car(trains, partition, few.rows.resource, car, ops, (first, last), span, now)
 
     def _repeats(self, partition: int, position: U64, index: U64, part: npt.NDArray[np.uint8]) -> Mask:
         last = self.reached[partition].last
@@ -226,61 +197,23 @@ class TrainBuilder:
         partition: int,
         resource: str,
         car: pa.RecordBatch,
-        ops: npt.NDArray[np.uint8],
-        commit: npt.NDArray[np.int64],
+        ops: bytes,
+        seq: tuple[int, int],
+        commit: tuple[int, int],
         now: int,
     ) -> None:
-        first, last = self.reached[partition].take(Lane.STREAM, car.num_rows)
-        car = car.set_column(2, "_seq", pa.array(np.arange(first, last + 1, dtype=np.uint64)))
         train = trains.get(partition)
         if train is None:
-            manifest = Manifest(self.station, self.epoch, now, {Lane.STREAM: (first, last)})
+            manifest = Manifest(self.station, self.epoch, now, {Lane.STREAM: seq})
             train = trains[partition] = Packed(partition, manifest, [])
-        train.manifest.seq[Lane.STREAM] = (train.manifest.seq[Lane.STREAM][0], last)
-        train.manifest.cars.append(
-            CarEntry(
-                resource,
-                Lane.STREAM,
-                car.num_rows,
-                count_ops(ops, partition),
-                first_commit=int(commit.min()),
-                last_commit=int(commit.max()),
-            )
+        train.manifest.seq[Lane.STREAM] = (train.manifest.seq[Lane.STREAM][0], seq[1])
+        told = count_ops(ops, partition)
+        entry = CarEntry(
+            resource, Lane.STREAM, car.num_rows, told, first_commit=commit[0], last_commit=commit[1]
         )
+        train.manifest.cars.append(entry)
         train.cars.append(car)
-
-
-def count_ops(ops: npt.NDArray[np.uint8], partition: int) -> dict[str, int]:
-    """Changes by operation. A truncate goes everywhere and is counted by partition 0 alone."""
-    written = ops.tobytes()
-    return {
-        chr(op): number
-        for op in (CREATE, UPDATE, DELETE, READ, TRUNCATE)
-        if (number := written.count(op)) and (op != TRUNCATE or partition == 0)
-    }
-
-
-_UTC = pa.timestamp("us", "UTC")
 
 
 def _spread(values: list[int], lengths: npt.NDArray[np.int64], kind: type[N]) -> npt.NDArray[N]:
     return np.repeat(np.array(values, kind), lengths)
-
-
-def _text(values: list[bytes | None]) -> pa.Array:
-    try:
-        return pa.array(values, pa.utf8())
-    except (pa.ArrowInvalid, UnicodeDecodeError):
-        # A source in SQL_ASCII lets any bytes in. They are shown, not dropped.
-        shown = [None if value is None else value.decode(errors="backslashreplace") for value in values]
-        return pa.array(shown, pa.utf8())
-
-
-def _bitmaps(unchanged: dict[int, int], count: int, width: int) -> pa.Array:
-    if not unchanged:
-        return pa.nulls(count, pa.binary())
-    size = (width + 7) // 8
-    bitmaps: list[bytes | None] = [None] * count
-    for row, bits in unchanged.items():
-        bitmaps[row] = bits.to_bytes(size, "little")
-    return pa.array(bitmaps, pa.binary())

@@ -10,7 +10,8 @@ from dataclasses import dataclass
 from zlib import crc32
 
 from connectors.postgres import decode
-from connectors.train_builder import CREATE, DELETE, EVERY, TRUNCATE, UPDATE, Rows, TrainBuilder
+from connectors.rows import CREATE, DELETE, EVERY, TRUNCATE, UPDATE, Rows
+from connectors.train_builder import TrainBuilder
 from datarail.keys import key_text
 from datarail.position import Identity
 

@@ -16,10 +16,11 @@ from connectors.postgres.catalog import Table
 from connectors.postgres.overlap import Chunk, Key, Snapshot
 from connectors.postgres.session import Connection
 from connectors.postgres.snapshot import ChunkRead, ChunkReader, leave_out
+from connectors.rows import TRUNCATE
 from connectors.shipper import Shipper
 from connectors.snapshot_trains import SnapshotPacker, row_texts
 from connectors.state import Record, State, reached_record
-from connectors.train_builder import TRUNCATE, Packed, Reached
+from connectors.train_builder import Packed, Reached
 from datarail import topics
 from datarail.contract import Contract
 from datarail.position import SNAPSHOT_INDEX, Identity, Lane

@@ -12,7 +12,8 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
-from connectors.train_builder import TRUNCATE, Columns, Mask
+from connectors.rows import TRUNCATE
+from connectors.train_builder import Columns, Mask
 
 Key = tuple[str, ...]
 
