@@ -27,6 +27,8 @@ T = TypeVar("T")
 #: What a sink is handed at once, at most, in rows and in bytes as they were in Kafka.
 ROWS, BYTES = 65_536, 16 << 20
 FLUSH_EVERY = 1.0
+#: A poll that brings nothing for so many seconds: there is no more.
+_LULL = 0.2
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
@@ -48,7 +50,7 @@ class Loop:
         self.unplaced: set[TopicPartition] = set()
         self.stranded: dict[TopicPartition, str] = {}
         self.unflushed: list[Cargo] = []
-        self.flush_due: float | None = None
+        self.unflushed_since: float | None = None
         self.show_again: float | None = None
 
     def run(self) -> None:
@@ -75,9 +77,8 @@ class Loop:
             self.sink.close()
 
     def _turn(self) -> None:
-        wait = FLUSH_EVERY if self.flush_due is None else max(self.flush_due - time.monotonic(), 0.0)
         try:
-            polled = self.consumer.poll(timeout_ms=int(min(wait, 0.5) * 1000))
+            polled = self.consumer.poll(timeout_ms=int(self._patience() * 1000))
         except KafkaError as error:
             trouble = kafka_trouble(error)
             if isinstance(trouble, Terminal):
@@ -91,9 +92,22 @@ class Loop:
             self._write(part)
             if getattr(self.sink, "full", False):
                 self._flush()
-        if self.flush_due is not None and time.monotonic() >= self.flush_due:
+        # Larger blocks are for a sink that is behind: with no more to come, none is waited for.
+        if self.unflushed_since is not None and self._age() >= (self._flush_every if polled else FLUSH_EVERY):
             self._flush()
         self._show()
+
+    @property
+    def _flush_every(self) -> float:
+        return getattr(self.sink, "flush_every", FLUSH_EVERY)
+
+    def _age(self) -> float:
+        return 0.0 if self.unflushed_since is None else time.monotonic() - self.unflushed_since
+
+    def _patience(self) -> float:
+        """Seconds a poll may wait."""
+        least = _LULL if self._flush_every > FLUSH_EVERY else 0.0
+        return min(max(FLUSH_EVERY - self._age(), least), 0.5)
 
     # -- where to go on
 
@@ -208,12 +222,12 @@ class Loop:
             self.unflushed += loads
         else:
             self.watch.landed(loads)
-        if self.flush_due is None:
-            self.flush_due = time.monotonic() + getattr(self.sink, "flush_every", FLUSH_EVERY)
+        if self.unflushed_since is None:
+            self.unflushed_since = time.monotonic()
 
     def _flush(self) -> None:
         marks = self._insisting(self.sink.flush)
-        self.flush_due = None
+        self.unflushed_since = None
         moved = {TopicPartition(*place): mark.offset for place, mark in marks.items()}
         moved = {place: offset for place, offset in moved.items() if place in self.marks}
         if self.unflushed:

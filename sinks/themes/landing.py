@@ -34,17 +34,21 @@ from sinks.themes.build import (
 )
 from sinks.themes.golden import Change, Changes
 from sinks.themes.plan import FeedPlan, ResourcePlan
+from sinks.themes.table import Cleared
 
 
 @dataclass(slots=True)
 class Landing:
-    """changes: for Redis, in order. keys, values: for the contributions. rows, held: for ClickHouse."""
+    """changes: for Redis, in order. keys, values, notes: for the contributions. rows, held, cleared:
+    for ClickHouse."""
 
     changes: Changes = field(default_factory=Changes)
     keys: list[bytes] = field(default_factory=list)
     values: list[bytes] = field(default_factory=list)
     rows: list[Rows] = field(default_factory=list)
     held: list[tuple[StoreName, dict[str, object]]] = field(default_factory=list)
+    notes: list[tuple[str, bytes]] = field(default_factory=list)
+    cleared: list[Cleared] = field(default_factory=list)
 
 
 def land(

@@ -3,18 +3,25 @@ then (within a second) ClickHouse.
 
 Nothing here must happen exactly once: every store decides by version, so a batch may come again,
 whole or cut in another place. A store that is ahead is not changed by what it knows already.
+
+A large batch is told to the stores on a thread of its own, while the next one, of another
+partition, is made ready: so neither Redis nor this process waits for the other.
 """
 
 from __future__ import annotations
 
+import functools
 import logging
-from collections.abc import Mapping, Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import orjson
 import polars as pl
 import pyarrow as pa
 
 from datarail.contract import Contract, StoreName
+from datarail.errors import Transient
 from datarail.position import Mark
 from datarail.settings import Settings
 from datarail.themes import Theme
@@ -23,6 +30,7 @@ from sinks.contributions import ContributionStores, key_prefix
 from sinks.latest import VERSION_WIDTH, Latest, latest
 from sinks.partition import Partition, gathered, not_void, truncate_note
 from sinks.past import Past
+from sinks.planned import BEHIND, CATCHING_UP, FRESH
 from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.texts import as_bytes
@@ -34,6 +42,9 @@ from sinks.themes.table import Cleared, ThemeTables
 
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
+
+#: Batches of more source keys are told to the stores on the thread beside.
+_LARGE = 2000
 
 
 class ThemesSink:
@@ -56,6 +67,11 @@ class ThemesSink:
         self._stores = stores
         self._past = past
         self._open: dict[Place, Partition] = {}
+        self._beside = ThreadPoolExecutor(1, "landing")
+        #: By partition, the batch that is being told to the stores; only its thread touches the
+        #: tables meanwhile, and nothing else of that partition is begun.
+        self._under_way: dict[Place, tuple[Future[None], Callable[[], None]]] = {}
+        self._oldest = 0.0  # when the oldest train not flushed yet was made
 
     @classmethod
     def of(
@@ -75,6 +91,7 @@ class ThemesSink:
 
     def resume(self, topic: str, partition: int) -> Mark:
         place = (topic, partition)
+        self._settle_all()
         self.release(topic, partition)
         part = Partition(topic, partition, self._stores.open(topic, partition))
         try:
@@ -90,22 +107,36 @@ class ThemesSink:
         for arrival in arrivals:
             by_place.setdefault((arrival.topic, arrival.partition), []).append(arrival)
         for place, some in by_place.items():
+            self._oldest = self._oldest or some[0].train.manifest.captured / 1e6
+            self._settle(place)
             self._write(self._open[place], some)
 
     @property
     def full(self) -> bool:
         return self._tables.full
 
+    @property
+    def flush_every(self) -> float:
+        """Seconds to wait from the first unflushed train: far behind, larger blocks are cheaper."""
+        return CATCHING_UP if self._oldest and time.time() - self._oldest > BEHIND else FRESH
+
     def flush(self) -> dict[Place, Mark]:
-        return self._tables.flush()
+        self._settle_all()
+        marks = self._tables.flush()
+        self._oldest = 0.0
+        return marks
 
     def release(self, topic: str, partition: int) -> None:
         """The group gave the partition to somebody else, who may be on this machine."""
-        part = self._open.pop((topic, partition), None)
+        place = (topic, partition)
+        if place in self._under_way:
+            wait([self._under_way.pop(place)[0]])  # what failed is read again
+        part = self._open.pop(place, None)
         if part is not None:
             part.contributions.close()
 
     def close(self) -> None:
+        self._beside.shutdown()
         for part in self._open.values():
             part.contributions.close()
         self._open.clear()
@@ -147,7 +178,7 @@ class ThemesSink:
         rows = 0
         for resource, plan in self._plans.get(part.station, {}).items():
             for car in self._past.changes(part.station, resource, plan.items, part.number, mark.offset):
-                self._land(part, {resource: [car]}, None)
+                self._land(part, self._made_ready(part, {resource: [car]}), None)
                 rows += car.num_rows
                 if self._tables.full:
                     self._tables.flush()
@@ -170,26 +201,51 @@ class ThemesSink:
 
     def _write(self, part: Partition, arrivals: Sequence[Arrival]) -> None:
         cars, mark = gathered(arrivals, part.mark, self._plans.get(part.station, {}))
-        self._land(part, cars, mark)
+        landing = self._made_ready(part, cars)
+        land = functools.partial(self._land, part, landing, mark)
+        if len(landing.keys) > _LARGE:
+            self._under_way[part.topic, part.number] = (self._beside.submit(land), land)
+        else:
+            self._settle_all()
+            land()
 
-    def _land(self, part: Partition, cars: Mapping[str, list[pa.RecordBatch]], mark: Mark | None) -> None:
-        """Redis, then the contributions, then what waits for ClickHouse. mark: None while
-        deriving anew."""
+    def _settle_all(self) -> None:
+        for place in list(self._under_way):
+            self._settle(place)
+
+    def _settle(self, place: Place) -> None:
+        """Wait for the partition's batch under way; where a store was away it is tried once more
+        beside, and Transient raised."""
+        if place not in self._under_way:
+            return
+        done, land = self._under_way[place]
+        try:
+            done.result()
+        except Transient:
+            self._under_way[place] = (self._beside.submit(land), land)
+            raise
+        del self._under_way[place]
+
+    def _made_ready(self, part: Partition, cars: Mapping[str, list[pa.RecordBatch]]) -> Landing:
+        """What the stores are to be told of a batch of cars by resource."""
         landing = Landing()
-        notes: list[tuple[str, bytes]] = []
-        cleared: list[Cleared] = []
         for resource, some in cars.items():
             plan = self._plans[part.station][resource]
             reduced = latest(some, plan.items)
             truncated = part.truncated(resource)
             if reduced.truncated is not None:
                 version, commit = reduced.truncated
-                cleared.append(Cleared(plan.station, resource, part.number, version, commit))
+                landing.cleared.append(Cleared(plan.station, resource, part.number, version, commit))
                 if version.encode() > (truncated or b""):
                     truncated = version.encode()
                     self._truncate(part, plan, truncated)
-                    notes.append((truncate_note(resource), truncated))
+                    landing.notes.append((truncate_note(resource), truncated))
             self._gather(landing, part, plan, not_void(reduced, truncated), truncated)
+        return landing
+
+    def _land(self, part: Partition, landing: Landing, mark: Mark | None) -> None:
+        """Redis, then the contributions, then what waits for ClickHouse. mark: None while
+        deriving anew. May be repeated."""
         if mark is None:
             self._golden.apply(landing.changes)
         else:
@@ -197,10 +253,10 @@ class ThemesSink:
             if part.remote is None or part.remote.offset <= mark.offset:
                 part.remote = mark
         later = mark is not None and mark.offset > part.mark.offset
-        part.contributions.put(landing.keys, landing.values, mark if later else None, notes)
+        part.contributions.put(landing.keys, landing.values, mark if later else None, landing.notes)
         for rows in landing.rows:
             self._tables.add(rows)
-        for truncate in cleared:
+        for truncate in landing.cleared:
             self._tables.add_cleared(truncate)
         for store, row in landing.held:
             self._tables.add_held(store, row)
