@@ -34,7 +34,8 @@ class Sink(Protocol):
     A sink may also have: `feed` (sinks.feeds.Feed: which topics, how they are opened; clean
     trains unless said), `lands_at_flush` (true: what was written counts as landed, for
     freshness, when it is flushed; else when written), `full` (true: flush now) and
-    `flush_every` (seconds from the first unflushed train to the flush; 1 unless said).
+    `flush_every` (seconds from the first unflushed train to the flush while more trains come;
+    1 unless said, and 1 when no more come).
     """
 
     name: str

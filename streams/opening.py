@@ -53,8 +53,9 @@ class Opened:
 
     @property
     def size(self) -> int:
-        """Bytes of its rows as they are in memory."""
-        return sum(car.nbytes for _, car in self.cars)
+        """Bytes of its cars when opened, by the manifest: to ask some thirty columns each for theirs
+        takes 40 µs a car."""
+        return sum(entry.plain or entry.bytes for entry, _ in self.cars)
 
 
 def open_record(record: RawRecord, station: str, passed: Passed, at: int) -> Opened:
