@@ -16,7 +16,7 @@ import pyarrow as pa
 from kafka import KafkaConsumer, TopicPartition
 
 from datarail import topics
-from datarail.train import decode
+from datarail.train import as_batch, decode
 
 I64 = npt.NDArray[np.int64]
 
@@ -63,7 +63,7 @@ def _joined(
     commits: dict[int, int] = {}
     commit, seen = [], []
     for at, value, headers in trains:
-        for car in decode(value, headers).cars:
+        for car in map(as_batch, decode(value, headers).cars):
             when = car.column("_commit").cast(pa.int64()).to_pylist()
             commits.update(zip(car.column("_pos").to_pylist(), when, strict=True))
             commit += when

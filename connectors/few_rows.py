@@ -1,21 +1,16 @@
-"""A handful of changes as cars, without the price that NumPy has for every call. Pure.
+"""A handful of changes as small cars, without the price of NumPy and Arrow for every call. Pure.
 
 Under a light load with many resources nearly every car has one row, and what it costs is what a
-commit costs. The columns are those that `TrainBuilder` makes of many rows.
+commit costs. In Arrow they are the cars that `TrainBuilder` makes of many rows.
 """
 
 from __future__ import annotations
 
-from array import array
 from collections.abc import Sequence
 
-import pyarrow as pa
-
-from connectors.rows import EVERY, UTC, Rows, bitmaps, texts
+from connectors.rows import EVERY, Rows, text
 from datarail.position import Identity, Lane
-
-#: Up to here one Python step a row costs less than a NumPy call a column.
-FEW = 16
+from datarail.small_car import Row, SmallCar, shape
 
 
 class FewRows:
@@ -47,34 +42,22 @@ class FewRows:
         """The rows for one partition, in order."""
         return [row for row, target in enumerate(self.rows.target) if target in (partition, EVERY)]
 
-    def car(self, chosen: Sequence[int], epoch: int, first: int) -> pa.RecordBatch:
+    def car(self, chosen: Sequence[int], epoch: int, first: int) -> SmallCar:
         """A raw car of these rows; their _seq begins at `first`."""
-        rows, count = self.rows, len(chosen)
-        part = [int(row in rows.second) for row in chosen] if rows.second else [0] * count
-        unchanged = {at: rows.unchanged[row] for at, row in enumerate(chosen) if row in rows.unchanged}
-        flat, width = rows.flat, rows.width
-        # One array for all items: an array each would cost five times as much.
-        values = texts([flat[row * width + item] for item in range(width) for row in chosen])
-        return pa.RecordBatch.from_arrays(
-            [
-                _numbers(_U8, "B", [rows.ops[row] for row in chosen]),
-                _numbers(_U8, "B", [Lane.STREAM] * count),
-                _numbers(_U64, "Q", range(first, first + count)),
-                _numbers(_U32, "I", [epoch] * count),
-                _numbers(_U64, "Q", [self.position[row] for row in chosen]),
-                _numbers(_U64, "Q", [rows.index[row] for row in chosen]),
-                _numbers(_U8, "B", part),
-                _numbers(_U64, "Q", [self.xid[row] for row in chosen]),
-                _numbers(UTC, "q", [self.commit[row] for row in chosen]),
-                bitmaps(unchanged, count, width),
-                *(values.slice(item * count, count) for item in range(width)),
-            ],
-            schema=rows.schema,
-        )
+        rows, width, second, unchanged = self.rows, self.rows.width, self.rows.second, self.rows.unchanged
+        size = (width + 7) // 8
+        made: list[Row] = []
+        for row in chosen:
+            bits = unchanged.get(row)
+            made.append(
+                [
+                    *(rows.ops[row], _STREAM, first + len(made), epoch, self.position[row], rows.index[row]),
+                    *(1 if row in second else 0, self.xid[row], self.commit[row]),
+                    None if bits is None else bits.to_bytes(size, "little").hex(),
+                    *[text(value) for value in rows.flat[row * width : (row + 1) * width]],
+                ]
+            )
+        return SmallCar(shape(rows.items), made)
 
 
-_U8, _U32, _U64 = pa.uint8(), pa.uint32(), pa.uint64()
-
-
-def _numbers(kind: pa.DataType, code: str, values: Sequence[int]) -> pa.Array:
-    return pa.Array.from_buffers(kind, len(values), [None, pa.py_buffer(array(code, values))])
+_STREAM = int(Lane.STREAM)

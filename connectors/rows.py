@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 
 import pyarrow as pa
 
-from datarail.train import raw_schema
+from datarail.columns import raw_schema
 
 #: The target of a row that goes to every partition (truncate).
 EVERY = 0xFFFF
@@ -77,8 +77,12 @@ def texts(values: Sequence[bytes | None]) -> pa.Array:
         return pa.array(values, pa.utf8())
     except (pa.ArrowInvalid, UnicodeDecodeError):
         # A source in SQL_ASCII lets any bytes in. They are shown, not dropped.
-        shown = [None if value is None else value.decode(errors="backslashreplace") for value in values]
-        return pa.array(shown, pa.utf8())
+        return pa.array([text(value) for value in values], pa.utf8())
+
+
+def text(value: bytes | None) -> str | None:
+    """One value as written; what is no UTF-8 is shown with backslashes."""
+    return None if value is None else value.decode(errors="backslashreplace")
 
 
 def bitmaps(unchanged: Mapping[int, int], count: int, width: int) -> pa.Array:

@@ -12,9 +12,10 @@ import pyarrow as pa
 
 from connectors.rows import READ, TRUNCATE, count_ops
 from connectors.train_builder import Packed, Reached
+from datarail.columns import META, WRITTEN, raw_schema
 from datarail.keys import key_column
 from datarail.position import SNAPSHOT_INDEX, Identity, Lane
-from datarail.train import META, WRITTEN, CarEntry, Manifest, raw_schema
+from datarail.train import CarEntry, Manifest
 
 #: Rows of one snapshot train.
 MOST_ROWS = 16384

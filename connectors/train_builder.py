@@ -16,10 +16,11 @@ import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
-from connectors.few_rows import FEW, FewRows
+from connectors.few_rows import FewRows
 from connectors.rows import EVERY, UTC, Rows, bitmaps, count_ops, texts
 from datarail.position import Identity, Lane
-from datarail.train import CarEntry, Manifest
+from datarail.small_car import FEW
+from datarail.train import Car, CarEntry, Manifest
 
 Mask = npt.NDArray[np.bool_]
 U64 = npt.NDArray[np.uint64]
@@ -61,7 +62,7 @@ class Packed:
 
     partition: int
     manifest: Manifest
-    cars: list[pa.RecordBatch]
+    cars: list[Car]
 
 
 class TrainBuilder:
@@ -196,7 +197,7 @@ class TrainBuilder:
         trains: dict[int, Packed],
         partition: int,
         resource: str,
-        car: pa.RecordBatch,
+        car: Car,
         ops: bytes,
         seq: tuple[int, int],
         commit: tuple[int, int],

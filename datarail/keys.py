@@ -13,8 +13,8 @@ from collections.abc import Sequence
 import orjson
 import polars as pl
 
+from datarail.columns import WRITTEN
 from datarail.position import Identity
-from datarail.train import WRITTEN
 
 
 def key_text(parts: Sequence[str | None], identity: Identity) -> str:

@@ -1,7 +1,8 @@
 """Trains: many changes of one station in one Kafka record. docs/train.md is the format's text.
 
-A train's value is one Arrow IPC stream per car, back to back, each but the smallest in a zstd
-frame of its own; a car holds the changes of one resource and lane. The manifest, in the Kafka
+A train's value is its cars, back to back, each but the smallest in a zstd frame of its own; a car
+holds the changes of one resource and lane, as an Arrow IPC stream or, where they are but a
+handful, as JSON (datarail.small_car: such a car begins with "{"). The manifest, in the Kafka
 header of that name, counts what is inside, so that ledgers need not open the value. Every hop
 carries the same record: cleaning adds columns.
 
@@ -23,7 +24,7 @@ cleaning adds
   _held     bool          true: a hard rule failed, the change is in quarantine
   _findings utf8          null, or a JSON list of findings
   <item>    typed         the cleaned value (datarail.types)
-An item whose own name begins with "_" is spelled with one more "_" (`column`).
+An item whose own name begins with "_" is spelled with one more "_" (datarail.columns).
 """
 
 from __future__ import annotations
@@ -31,30 +32,19 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, TypeAlias
 
 import orjson
 import pyarrow as pa
 
 from datarail.errors import BadRecord
 from datarail.position import Identity, Lane
+from datarail.small_car import SmallCar, load
 
 VERSION = b"1"
-WRITTEN = "_w_"
 
-META: list[tuple[str, pa.DataType]] = [
-    ("_op", pa.uint8()),
-    ("_lane", pa.uint8()),
-    ("_seq", pa.uint64()),
-    ("_epoch", pa.uint32()),
-    ("_pos", pa.uint64()),
-    ("_idx", pa.uint64()),
-    ("_part", pa.uint8()),
-    ("_xid", pa.uint64()),
-    ("_commit", pa.timestamp("us", "UTC")),
-    ("_unchanged", pa.binary()),
-]
-
+#: A car in memory: Arrow, or a handful of rows as plain values.
+Car: TypeAlias = "pa.RecordBatch | SmallCar"
 #: Cars of fewer bytes are left as they are: compressing them costs more than it saves.
 _COMPRESS_FROM = 8 << 10
 #: A car as one frame: Arrow would compress each column's buffers alone, which at 500 rows × 36
@@ -62,21 +52,6 @@ _COMPRESS_FROM = 8 << 10
 _ZSTD = pa.Codec("zstd", compression_level=1)
 #: No car is as large when opened: a manifest that says so is damaged.
 _LARGEST_CAR = 1 << 31
-
-
-def column(item: str) -> str:
-    """The column of an item's cleaned value; injective, never a meta column's name."""
-    return "_" + item if item.startswith("_") else item
-
-
-def item_of(column_name: str) -> str:
-    """The inverse of `column`."""
-    return column_name[1:] if column_name.startswith("__") else column_name
-
-
-def raw_schema(items: Sequence[str]) -> pa.Schema:
-    """The schema of a raw car whose resource has these items, in the source's order."""
-    return pa.schema([*META, *((WRITTEN + item, pa.utf8()) for item in items)])
 
 
 @dataclass(slots=True)
@@ -140,13 +115,18 @@ class Train:
     """A manifest and its cars, in the same order."""
 
     manifest: Manifest
-    cars: list[pa.RecordBatch]
+    cars: list[Car]
+
+
+def as_batch(car: Car) -> pa.RecordBatch:
+    """The car in Arrow. Raises ValueError where a small car's values are not of their types."""
+    return car.batch() if isinstance(car, SmallCar) else car
 
 
 Headers = Sequence[tuple[str, bytes]]
 
 
-def encode(manifest: Manifest, cars: Sequence[pa.RecordBatch]) -> tuple[bytes, list[tuple[str, bytes]]]:
+def encode(manifest: Manifest, cars: Sequence[Car]) -> tuple[bytes, list[tuple[str, bytes]]]:
     """Value and headers of a train; fills in each entry's byte length and the checksum.
 
     Raises ValueError when cars and entries do not belong together.
@@ -155,12 +135,10 @@ def encode(manifest: Manifest, cars: Sequence[pa.RecordBatch]) -> tuple[bytes, l
     for entry, car in zip(manifest.cars, cars, strict=True):
         if entry.rows != car.num_rows:
             raise ValueError(f"car {entry.resource}: {car.num_rows} rows, manifest says {entry.rows}")
-        sink = pa.BufferOutputStream()
-        with pa.ipc.new_stream(sink, car.schema) as writer:
-            writer.write_batch(car)
-        buffer = sink.getvalue()
-        entry.plain = buffer.size if buffer.size >= _COMPRESS_FROM else 0
-        piece: bytes = _ZSTD.compress(buffer, asbytes=True) if entry.plain else buffer.to_pybytes()
+        piece = car.dump() if isinstance(car, SmallCar) else _stream(car)
+        entry.plain = len(piece) if len(piece) >= _COMPRESS_FROM else 0
+        if entry.plain:
+            piece = _ZSTD.compress(piece, asbytes=True)
         entry.bytes = len(piece)
         pieces.append(piece)
     value = b"".join(pieces)
@@ -180,36 +158,63 @@ def read_manifest(headers: Headers | Mapping[str, bytes] | None) -> Manifest:
         raise BadRecord(f"unreadable train manifest: {error!r}") from error
 
 
-def decode(value: bytes | None, headers: Headers | Mapping[str, bytes] | None) -> Train:
-    """Open a whole train; raises BadRecord when any part of it does not hold."""
-    manifest = read_manifest(headers)
+def decode(
+    value: bytes | None, headers: Headers | Mapping[str, bytes] | None, *, small: bool = False
+) -> Train:
+    """Open a whole train; raises BadRecord when any part of it does not hold.
+
+    small: leave small cars as they are, for a reader that has a way of its own for them; else all
+    are Arrow.
+    """
+    return open_cars(read_manifest(headers), value, small=small)
+
+
+def open_cars(manifest: Manifest, value: bytes | None, *, small: bool = False) -> Train:
+    """`decode` of a train whose manifest has been read."""
     value = value or b""
     if zlib.crc32(value) != manifest.crc:
         raise BadRecord(f"the {len(value)} bytes of the train are not the ones that were sent (checksum)")
-    buffer = pa.py_buffer(value)
-    cars, start = [], 0
+    cars: list[Car] = []
+    start = 0
     for entry in manifest.cars:
-        piece = buffer.slice(start, entry.bytes)
+        piece = value[start : start + entry.bytes]
         start += entry.bytes
         try:
-            if entry.plain:
-                piece = _unpacked(piece, entry.plain)
-            with pa.ipc.open_stream(piece) as reader:
-                car = reader.read_next_batch()
+            car = _open(piece, entry.plain)
+            if not small:
+                car = as_batch(car)
         except (pa.ArrowException, StopIteration, OSError, ValueError) as error:
             raise BadRecord(f"car {entry.resource} cannot be read: {error}") from error
         if car.num_rows != entry.rows:
             raise BadRecord(f"car {entry.resource} has {car.num_rows} rows, manifest says {entry.rows}")
         cars.append(car)
-    if start != buffer.size:
-        raise BadRecord(f"train has {buffer.size} bytes, manifest accounts for {start}")
+    if start != len(value):
+        raise BadRecord(f"train has {len(value)} bytes, manifest accounts for {start}")
     return Train(manifest, cars)
 
 
-def _unpacked(piece: pa.Buffer, size: int) -> pa.Buffer:
+def _stream(car: pa.RecordBatch) -> bytes:
+    sink = pa.BufferOutputStream()
+    with pa.ipc.new_stream(sink, car.schema) as writer:
+        writer.write_batch(car)
+    stream: bytes = sink.getvalue().to_pybytes()
+    return stream
+
+
+def _open(piece: bytes, plain: int) -> Car:
+    if plain:
+        piece = _unpacked(piece, plain)
+    if piece[:1] == b"{":
+        return load(piece)
+    with pa.ipc.open_stream(piece) as reader:
+        return reader.read_next_batch()
+
+
+def _unpacked(piece: bytes, size: int) -> bytes:
     if not 0 < size <= _LARGEST_CAR:
         raise ValueError(f"{size} bytes when opened")
-    return _ZSTD.decompress(piece, decompressed_size=size)
+    opened: bytes = _ZSTD.decompress(piece, decompressed_size=size, asbytes=True)
+    return opened
 
 
 def merge_seq(ranges: Iterable[Mapping[Lane, tuple[int, int]]]) -> dict[Lane, tuple[int, int]]:

@@ -17,9 +17,9 @@ from dataclasses import dataclass, field
 import polars as pl
 import pyarrow as pa
 
+from datarail.columns import WRITTEN
 from datarail.position import Lane
 from datarail.settings import Settings
-from datarail.train import WRITTEN
 from sinks.clickhouse import ClickHouse, literal, quoted
 from sinks.history.tables import DATABASE, full_name, table_name
 from sinks.ledger.query import Totals

@@ -14,8 +14,8 @@ import numpy as np
 import polars as pl
 import pyarrow as pa
 
+from datarail.columns import WRITTEN, column
 from datarail.errors import Terminal
-from datarail.train import WRITTEN, column
 from sinks.texts import fixed_texts
 
 #: An identity as 32 hex digits that sort as it does, with room for one bit:

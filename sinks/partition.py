@@ -9,6 +9,7 @@ import pyarrow as pa
 
 from datarail.position import Mark
 from datarail.topics import station_of
+from datarail.train import as_batch
 from sinks.contributions import Contributions
 from sinks.latest import VERSION_WIDTH, Latest
 from sinks.passing import moved_on
@@ -64,6 +65,6 @@ def gathered(
         train = arrival.train
         for entry, car in zip(train.manifest.cars, train.cars, strict=True):
             if entry.resource in wanted and car.num_rows:
-                cars.setdefault(entry.resource, []).append(car)
+                cars.setdefault(entry.resource, []).append(as_batch(car))
         mark = moved_on(mark, arrival.offset, train)
     return cars, mark

@@ -9,7 +9,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from datarail.position import Lane, Mark
-from datarail.train import CarEntry, Manifest, Train
+from datarail.train import Car, CarEntry, Manifest, Train, as_batch
 
 
 @dataclass(slots=True, frozen=True)
@@ -35,7 +35,7 @@ def new_in(train: Train, mark: Mark, partition: int) -> Passed:
     if all(first > mark.seq.get(lane, 0) for lane, (first, _) in manifest.seq.items()):
         return Passed(train, 0, gaps)
     entries: list[CarEntry] = []
-    cars: list[pa.RecordBatch] = []
+    cars: list[Car] = []
     repeats = 0
     for index, entry in enumerate(manifest.cars):
         passed = mark.seq.get(entry.lane, 0)
@@ -45,7 +45,7 @@ def new_in(train: Train, mark: Mark, partition: int) -> Passed:
             continue
         if first <= passed and train.cars:
             share = (last - passed) / (last - first + 1)
-            entry, car = _cut(entry, train.cars[index], passed, partition, share)
+            entry, car = _cut(entry, as_batch(train.cars[index]), passed, partition, share)
             repeats += train.cars[index].num_rows - car.num_rows
         elif train.cars:
             car = train.cars[index]

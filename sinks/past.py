@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datarail.columns import WRITTEN, column
 from datarail.position import Mark
-from datarail.train import WRITTEN, column
 from sinks.clickhouse import UNKNOWN_DATABASE, UNKNOWN_TABLE, ClickHouse, Refused, quoted
 
 _META = ("_op", "_lane", "_seq", "_epoch", "_pos", "_idx", "_part", "_commit", "_unchanged", "_key", "_held")

@@ -13,7 +13,7 @@ from prometheus_client import Histogram
 from datarail import metrics
 from datarail.freshness import Freshness
 from datarail.position import Lane
-from datarail.train import Train
+from datarail.train import Train, as_batch
 
 #: Ages looked at per car; a car of more rows is sampled evenly, each sample standing for many.
 _SAMPLES = 256
@@ -41,7 +41,7 @@ def cargo(train: Train) -> list[Cargo]:
         if entry.lane is Lane.STREAM and entry.rows:
             if train.cars:
                 step = entry.rows // _SAMPLES + 1
-                column = train.cars[index].column("_commit")
+                column = as_batch(train.cars[index]).column("_commit")
                 commits = (
                     np.asarray(column.to_numpy(zero_copy_only=False))[::step]
                     .astype("M8[us]")

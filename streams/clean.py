@@ -22,10 +22,10 @@ import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
+from datarail.columns import META, WRITTEN, column, raw_schema
 from datarail.contract import Resource
 from datarail.keys import key_column, key_text
 from datarail.position import Identity
-from datarail.train import META, WRITTEN, column, raw_schema
 from datarail.types import arrow_type
 from streams.blanks import may_have
 from streams.clock import CHINA

@@ -21,9 +21,9 @@ import numpy as np
 import orjson
 import polars as pl
 
+from datarail.columns import column
 from datarail.contract import Resource
 from datarail.position import Lane
-from datarail.train import column
 
 _OPS = pl.lit(pl.Series([chr(code) for code in range(128)]))
 _DELETE, _TRUNCATE = ord("d"), ord("t")

@@ -12,8 +12,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from datarail.columns import WRITTEN
 from datarail.contract import Resource
-from datarail.train import WRITTEN
 
 _CREATE, _UPDATE, _READ, _DELETE = (ord(op) for op in "curd")
 

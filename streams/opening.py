@@ -10,7 +10,7 @@ import pyarrow.compute as pc
 
 from datarail.errors import BadRecord
 from datarail.position import Identity, Lane
-from datarail.train import CarEntry, Manifest, Train, decode, read_manifest
+from datarail.train import CarEntry, Manifest, Train, as_batch, open_cars, read_manifest
 from streams.marks import Gap, Passed
 from streams.quarantine import unreadable_record
 
@@ -69,7 +69,7 @@ def open_record(record: RawRecord, station: str, passed: Passed, at: int) -> Ope
         if manifest.station != station:
             wrong, manifest = manifest.station, None
             raise BadRecord(f"the train is of station {wrong}, the topic of {station}")
-        train = decode(record.value, record.headers)
+        train = open_cars(manifest, record.value)
         _check(train)
     except BadRecord as error:
         opened.error = str(error)
@@ -145,7 +145,7 @@ def _new_rows(car: pa.RecordBatch, entry: CarEntry, manifest: Manifest, passed: 
 
 def _check(train: Train) -> None:
     # A train that is one in form only would stop the agent further on.
-    for entry, car in zip(train.manifest.cars, train.cars, strict=True):
+    for entry, car in zip(train.manifest.cars, map(as_batch, train.cars), strict=True):
         names = set(car.schema.names)
         if lacking := [
             name for name in ("_op", "_lane", "_seq", "_commit", "_unchanged") if name not in names

@@ -12,10 +12,11 @@ import polars as pl
 import pyarrow as pa
 
 from datarail import topics
+from datarail.columns import raw_schema
 from datarail.contract import Contract
 from datarail.errors import ContractError
 from datarail.position import Lane
-from datarail.train import CarEntry, Manifest, encode, merge_seq, raw_schema
+from datarail.train import CarEntry, Manifest, encode, merge_seq
 from streams.clean import Cleaned, Cleaner, carried
 from streams.envelope import Envelope, Records
 from streams.marks import Passed

@@ -7,9 +7,9 @@ from dataclasses import dataclass, field
 
 import polars as pl
 
+from datarail.columns import WRITTEN, column
 from datarail.contract import Item, Resource
 from datarail.keys import key_column
-from datarail.train import WRITTEN, column
 from streams import coerce
 from streams.rules import BUILDERS, MENDS
 from streams.rules.half_width import half_width

@@ -32,8 +32,9 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
+from datarail.columns import WRITTEN, column
 from datarail.position import Lane
-from datarail.train import WRITTEN, Headers, column
+from datarail.train import Headers
 from streams.clean import Cleaned
 
 #: What Kafka takes as one record, less room for key, headers and framing.

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from datarail.train import WRITTEN, column
+from datarail.columns import WRITTEN, column
 from streams import coerce
 from streams.findings import Findings, Mask
 from streams.plan import ItemPlan, Plan

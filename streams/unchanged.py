@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pyarrow as pa
 
-from datarail.train import WRITTEN
+from datarail.columns import WRITTEN
 
 
 def unchanged_items(car: pa.RecordBatch) -> list[tuple[str, ...]] | None:

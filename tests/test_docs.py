@@ -19,9 +19,10 @@ import typer.main
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
+from datarail.columns import raw_schema
 from datarail.position import Identity, Lane
 from datarail.settings import Settings
-from datarail.train import CarEntry, Manifest, encode, raw_schema
+from datarail.train import CarEntry, Manifest, encode
 from examples.city.departments import DEPARTMENTS
 from examples.city.draw import DEFAULT_SEED, Draw
 

@@ -15,7 +15,7 @@ from pyarrow import csv
 
 from connectors.postgres.catalog import Table, quoted
 from connectors.postgres.overlap import Key
-from datarail.train import WRITTEN
+from datarail.columns import WRITTEN
 
 #: Bytes of CSV handed on at once: some 25,000 rows of 300 bytes.
 BLOCK = 8 << 20

@@ -25,7 +25,7 @@ from datarail import topics
 from datarail.contract import Contract
 from datarail.position import SNAPSHOT_INDEX, Identity, Lane
 from datarail.settings import Settings
-from datarail.train import decode
+from datarail.train import as_batch, decode
 
 log = logging.getLogger("connector")
 
@@ -193,7 +193,7 @@ class Loading:
     @staticmethod
     def _note_sent(before: Before, resource: str, key: list[str], partition: int, message: object) -> None:
         train = decode(message.value, message.headers)  # type: ignore[attr-defined]
-        for entry, car in zip(train.manifest.cars, train.cars, strict=True):
+        for entry, car in zip(train.manifest.cars, map(as_batch, train.cars), strict=True):
             if entry.resource != resource or entry.lane != Lane.SNAPSHOT:
                 continue
             index = max(car.column("_idx").to_pylist()) - SNAPSHOT_INDEX + 1

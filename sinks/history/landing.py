@@ -8,8 +8,9 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 import pyarrow as pa
 
+from datarail.columns import WRITTEN
 from datarail.topics import station_of
-from datarail.train import WRITTEN
+from datarail.train import as_batch
 from sinks.clickhouse import ClickHouse
 from sinks.feeds import TRAINS
 from sinks.history.tables import DATABASE, UNCHANGED_ITEMS, Tables, table_name
@@ -36,9 +37,10 @@ class HistoryLanding:
             manifest = arrival.train.manifest
             for entry, car in zip(manifest.cars, arrival.train.cars, strict=True):
                 if car.num_rows:
-                    schema = car.schema.remove_metadata()
+                    batch = as_batch(car)
+                    schema = batch.schema.remove_metadata()
                     gathered.setdefault((table_name(manifest.station, entry.resource), schema), []).append(
-                        (arrival, car)
+                        (arrival, batch)
                     )
         for (table, schema), cars in gathered.items():
             rows = pa.Table.from_batches([car.replace_schema_metadata(None) for _, car in cars], schema)

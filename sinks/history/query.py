@@ -8,9 +8,9 @@ from __future__ import annotations
 from datetime import UTC, datetime
 from typing import Any
 
+from datarail.columns import WRITTEN, item_of
 from datarail.position import Identity, Lane
 from datarail.settings import Settings
-from datarail.train import WRITTEN, item_of
 from sinks.clickhouse import UNKNOWN_DATABASE, UNKNOWN_TABLE, ClickHouse, Refused
 from sinks.history.tables import full_name, table_name
 

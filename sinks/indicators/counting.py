@@ -15,8 +15,8 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 import orjson
 import polars as pl
 
+from datarail.columns import column
 from datarail.errors import Terminal
-from datarail.train import column
 from sinks.indicators.plan import Measure, ResourcePlan
 from sinks.latest import VERSION_WIDTH
 from sinks.texts import dates, has_control, text_of

@@ -26,7 +26,7 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from datarail.train import column
+from datarail.columns import column
 from sinks.latest import VERSION_WIDTH
 from sinks.texts import dates, escaped, json_floats, needs_escape, quoted, text_of
 from sinks.themes.plan import FeedPlan, ResourcePlan

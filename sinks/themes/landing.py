@@ -15,8 +15,8 @@ import numpy as np
 import orjson
 import polars as pl
 
+from datarail.columns import column
 from datarail.contract import StoreName
-from datarail.train import column
 from sinks.contributions import key_prefix
 from sinks.latest import VERSION_WIDTH, Latest, with_value
 from sinks.texts import as_bytes

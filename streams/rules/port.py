@@ -7,8 +7,8 @@ from dataclasses import dataclass
 
 import polars as pl
 
+from datarail.columns import column
 from datarail.contract import Dimension, Item, Severity
-from datarail.train import column
 
 #: Types whose cleaned value is text; their rules read the column itself.
 TEXT_TYPES = ("string", "json", "bytes")

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 import polars as pl
 import pyarrow as pa
 
+from datarail.columns import raw_schema
 from datarail.position import SNAPSHOT_INDEX, Lane
-from datarail.train import raw_schema
 
 
 def raw_car(frame: pl.DataFrame) -> pa.RecordBatch:

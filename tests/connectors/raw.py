@@ -10,10 +10,11 @@ from typing import Any
 from kafka import KafkaConsumer, TopicPartition
 
 from datarail import topics
+from datarail.columns import WRITTEN
 from datarail.keys import key_text, partition_of
 from datarail.position import Identity, Lane
 from datarail.settings import Settings
-from datarail.train import WRITTEN, Train, decode
+from datarail.train import Train, decode
 
 
 @dataclass

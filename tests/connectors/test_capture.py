@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from connectors.postgres.capture import Capture, Wanted
 from connectors.train_builder import Packed, Reached, TrainBuilder
 from datarail.position import Identity, Lane
-from datarail.train import Train, decode, encode
+from datarail.train import Train, as_batch, decode, encode
 from tests.connectors import pgoutput
 from tests.connectors.pgoutput import UNCHANGED
 from tests.connectors.raw import Row, check_identities, check_partitions, fold, rows_of
@@ -112,7 +112,7 @@ def test_new_schema_starts_a_new_car() -> None:
     wider = pgoutput.relation(1, "public", "a", ["id", "v", "new"], ["id"])
     changes = [pgoutput.insert(1, [1, "x"]), wider, pgoutput.insert(1, [1, "x", "n"])]
     trains = run(capture, messages([changes]), random.Random(1), 0)
-    assert [car.schema.names[10:] for car in trains[0].cars] == [
+    assert [as_batch(car).schema.names[10:] for car in trains[0].cars] == [
         ["_w_id", "_w_v"],
         ["_w_id", "_w_v", "_w_new"],
     ]

@@ -7,10 +7,10 @@ from unittest.mock import patch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from connectors.few_rows import FEW
 from connectors.rows import CREATE, DELETE, EVERY, TRUNCATE, UPDATE
 from connectors.train_builder import Packed, Reached, TrainBuilder
 from datarail.position import Identity, Lane
+from datarail.small_car import FEW, SmallCar
 from datarail.train import decode, encode
 
 PARTITIONS = 3
@@ -56,8 +56,9 @@ def test_few_rows_are_packed_as_many_are(work: list[list[Change]]) -> None:
     assert builder.last == other.last
     for train, same in zip(trains, others, strict=True):
         assert len(train.cars) == len(same.cars) == 1
-        assert train.cars[0].equals(same.cars[0])
-        train.cars[0].validate(full=True)
+        assert isinstance(train.cars[0], SmallCar)
+        train.cars[0].batch().validate(full=True)
+        assert train.cars[0].batch().equals(same.cars[0])
         # All items' values lie in one buffer: what is sent must be each column's own part of it.
         assert decode(*encode(train.manifest, train.cars)).cars[0].equals(same.cars[0])
 
@@ -67,5 +68,5 @@ def test_one_row_goes_where_it_should() -> None:
     (train,), builder = packed([[change]], FEW)
     assert train.partition == 2
     assert train.manifest.seq == {Lane.STREAM: (21, 21)}
-    assert train.cars[0].column("_w_i0").to_pylist() == ["k"]
+    assert train.cars[0].batch().column("_w_i0").to_pylist() == ["k"]
     assert builder.last == train.manifest.last == Identity(7, 100, 0, 0)

@@ -10,19 +10,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from datarail.columns import column, item_of, raw_schema
 from datarail.errors import BadRecord
 from datarail.position import Identity, Lane
-from datarail.train import (
-    CarEntry,
-    Manifest,
-    column,
-    decode,
-    encode,
-    item_of,
-    merge_seq,
-    raw_schema,
-    read_manifest,
-)
+from datarail.train import CarEntry, Manifest, decode, encode, merge_seq, read_manifest
 
 TEXT = st.one_of(st.none(), st.text(max_size=20))
 

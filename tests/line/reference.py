@@ -8,12 +8,12 @@ from typing import Any
 import clickhouse_driver
 import polars as pl
 
+from datarail.columns import column
 from datarail.contract import Contract, Resource
 from datarail.indicators import Indicator
 from datarail.keys import key_text
 from datarail.position import Identity
 from datarail.settings import Settings
-from datarail.train import column
 
 IDENTITY = ["_epoch", "_pos", "_idx", "_part"]
 

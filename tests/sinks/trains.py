@@ -14,10 +14,11 @@ from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 from kafka.errors import TopicAlreadyExistsError
 
+from datarail.columns import META
 from datarail.position import Identity, Lane
 from datarail.settings import Settings
 from datarail.topics import train as train_topic
-from datarail.train import META, CarEntry, Manifest, Train, encode
+from datarail.train import CarEntry, Manifest, Train, encode
 from sinks.port import Arrival
 
 #: as-written items of the sample resource, and the cleaned ones' types

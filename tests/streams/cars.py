@@ -8,9 +8,10 @@ from typing import Any
 
 import pyarrow as pa
 
+from datarail.columns import META, raw_schema
 from datarail.contract import Contract, Resource
 from datarail.position import Identity, Lane
-from datarail.train import META, CarEntry, Manifest, encode, raw_schema
+from datarail.train import CarEntry, Manifest, encode
 from streams.rules.citizen_id import check_character
 
 NOW = datetime(2026, 5, 20, 4, 0, tzinfo=UTC)

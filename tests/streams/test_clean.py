@@ -9,10 +9,10 @@ import orjson
 import pyarrow as pa
 import pytest
 
+from datarail.columns import META
 from datarail.contract import Resource
 from datarail.keys import key_text
 from datarail.position import Identity
-from datarail.train import META
 from datarail.types import arrow_type
 from streams.clean import Cleaned, Cleaner, carried
 from tests.streams.cars import GOOD, NOW, PERSON, car
