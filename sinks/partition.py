@@ -5,11 +5,10 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 
 import polars as pl
-import pyarrow as pa
 
 from datarail.position import Mark
 from datarail.topics import station_of
-from datarail.train import as_batch
+from datarail.train import Car
 from sinks.contributions import Contributions
 from sinks.latest import VERSION_WIDTH, Latest
 from sinks.passing import moved_on
@@ -58,13 +57,13 @@ def not_void(reduced: Latest, truncated: bytes | None) -> Latest:
 
 def gathered(
     arrivals: Sequence[Arrival], mark: Mark, wanted: Mapping[str, object]
-) -> tuple[dict[str, list[pa.RecordBatch]], Mark]:
+) -> tuple[dict[str, list[Car]], Mark]:
     """The cars of the resources wanted, in order of arrival, and the mark after these trains."""
-    cars: dict[str, list[pa.RecordBatch]] = {}
+    cars: dict[str, list[Car]] = {}
     for arrival in arrivals:
         train = arrival.train
         for entry, car in zip(train.manifest.cars, train.cars, strict=True):
             if entry.resource in wanted and car.num_rows:
-                cars.setdefault(entry.resource, []).append(as_batch(car))
+                cars.setdefault(entry.resource, []).append(car)
         mark = moved_on(mark, arrival.offset, train)
     return cars, mark

@@ -15,13 +15,12 @@ import logging
 from collections.abc import Mapping, Sequence
 from typing import TypeVar
 
-import pyarrow as pa
-
 from datarail.contract import Contract
 from datarail.errors import Terminal
 from datarail.indicators import Indicator
 from datarail.position import Mark
 from datarail.settings import Settings
+from datarail.train import Car, as_batch
 from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores, key_prefix
 from sinks.indicators.counting import Totals, add, contributions, difference, with_former
@@ -203,7 +202,7 @@ class IndicatorsSink:
         part.remote = mark
 
     def _changes(
-        self, part: Partition, cars: Mapping[str, list[pa.RecordBatch]]
+        self, part: Partition, cars: Mapping[str, list[Car]]
     ) -> tuple[Totals, list[bytes], list[bytes], list[tuple[str, bytes]]]:
         """What a batch does to the totals, and the contributions and notes that go with it."""
         totals: Totals = {}
@@ -212,7 +211,7 @@ class IndicatorsSink:
         notes: list[tuple[str, bytes]] = []
         for resource, some in cars.items():
             plan = self._plans[part.station][resource]
-            reduced = latest(some, plan.items)
+            reduced = latest([as_batch(car) for car in some], plan.items)
             truncated = part.truncated(resource)
             if reduced.truncated is not None and reduced.truncated[0].encode() > (truncated or b""):
                 version = reduced.truncated[0].encode()

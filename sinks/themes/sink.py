@@ -18,13 +18,13 @@ from concurrent.futures import Future, ThreadPoolExecutor, wait
 
 import orjson
 import polars as pl
-import pyarrow as pa
 
 from datarail.contract import Contract, StoreName
 from datarail.errors import Transient
 from datarail.position import Mark
 from datarail.settings import Settings
 from datarail.themes import Theme
+from datarail.train import Car, as_batch
 from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores, key_prefix
 from sinks.latest import VERSION_WIDTH, Latest, latest
@@ -226,12 +226,12 @@ class ThemesSink:
             raise
         del self._under_way[place]
 
-    def _made_ready(self, part: Partition, cars: Mapping[str, list[pa.RecordBatch]]) -> Landing:
+    def _made_ready(self, part: Partition, cars: Mapping[str, list[Car]]) -> Landing:
         """What the stores are to be told of a batch of cars by resource."""
         landing = Landing()
         for resource, some in cars.items():
             plan = self._plans[part.station][resource]
-            reduced = latest(some, plan.items)
+            reduced = latest([as_batch(car) for car in some], plan.items)
             truncated = part.truncated(resource)
             if reduced.truncated is not None:
                 version, commit = reduced.truncated
