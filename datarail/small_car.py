@@ -106,6 +106,14 @@ _PLAIN = {
 _SPELLED = {kind: text for text, kind in _PLAIN.items()}
 
 
+#: The largest numbers of the columns before _unchanged.
+_MOST = [
+    *((1 << kind.bit_width) - 1 for _, kind in META[:COMMIT]),
+    (1 << 63) - 1,
+]
+_HEX = re.compile(r"(?:[0-9a-f]{2})*").fullmatch
+
+
 @dataclass(slots=True)
 class SmallCar:
     """rows: one list a row, as the module says; shorter or longer ones are no car."""
@@ -116,6 +124,16 @@ class SmallCar:
     @property
     def num_rows(self) -> int:
         return len(self.rows)
+
+    @property
+    def sound(self) -> bool:
+        """Whether the columns of a raw car hold what they should; nobody else checks it."""
+        return all(
+            all(type(value) is int and 0 <= value <= most for value, most in zip(row, _MOST, strict=False))
+            and all(value is None or type(value) is str for value in row[UNCHANGED:])
+            and (row[UNCHANGED] is None or _HEX(row[UNCHANGED]) is not None)
+            for row in self.rows
+        )
 
     def batch(self) -> pa.RecordBatch:
         """The same car in Arrow. Raises ValueError for values that are not of their column's type."""

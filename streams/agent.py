@@ -264,8 +264,8 @@ class Loop:
 
     def _tell_drift(self, station: Station, departure: Departure) -> None:
         for made in departure.made:
-            drift = (made.entry.resource, made.cleaned.missing)
-            if made.cleaned.missing and drift not in station.drift_told:
+            drift = (made.entry.resource, made.missing)
+            if made.missing and drift not in station.drift_told:
                 station.drift_told.add(drift)
                 log.error(
                     "%s, resource %s: the source no longer has %s, which the contract names → "

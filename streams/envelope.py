@@ -21,9 +21,10 @@ import numpy as np
 import orjson
 import polars as pl
 
-from datarail.columns import column
+from datarail.columns import ADDED, column
 from datarail.contract import Resource
 from datarail.position import Lane
+from datarail.small_car import ITEMS, OP, UNCHANGED, Row, Shape, SmallCar
 
 _OPS = pl.lit(pl.Series([chr(code) for code in range(128)]))
 _DELETE, _TRUNCATE = ord("d"), ord("t")
@@ -80,6 +81,34 @@ class Envelope:
         for row, value in zip(away.tolist(), self._gone(frame[self._taken][away], at), strict=True):
             values[row] = value
         return Records(keys, values)
+
+    def few(self, car: SmallCar, at: int) -> Records:
+        """The same of a small clean car without truncates (streams.few)."""
+        return Records(
+            [row[car.shape.key].encode() for row in car.rows],
+            [self._one(row, car.shape, at) for row in car.rows],
+        )
+
+    def _one(self, row: Row, columns: Shape, at: int) -> bytes:
+        unchanged: list[str] = []
+        if row[OP] == _DELETE:
+            before = {item: row[columns.values[item]] for item in self._resource.key} or None
+            text = b'{"before":' + orjson.dumps(before) + b',"after":null'
+        else:
+            after = dict(zip(columns.values, row[columns.key + len(ADDED) :], strict=True))
+            if row[UNCHANGED] is not None:
+                bits = int.from_bytes(bytes.fromhex(row[UNCHANGED]), "little")
+                unchanged = [item for number, item in enumerate(columns.items) if bits >> number & 1]
+                after = {item: value for item, value in after.items() if item not in unchanged}
+            text = b'{"before":null,"after":' + orjson.dumps(after)
+        _, lane, _, epoch, pos, idx, part, xid, commit, _ = row[:ITEMS]
+        snapshot = "true" if lane == Lane.SNAPSHOT else "false"
+        about = (
+            f',"source":{self._about[lane]},"epoch":{epoch},"pos":{pos},"lsn":{pos},"idx":{idx},"part":{part},'
+            f'"xid":{xid},"ts_ms":{commit // 1000},"snapshot":"{snapshot}","unchanged":'
+        )
+        tail = f'}},"op":"{chr(row[OP])}","ts_ms":{at}}}'
+        return text + about.encode() + orjson.dumps(unchanged) + tail.encode()
 
     def _changed(
         self, frame: pl.DataFrame, at: int, unchanged: Sequence[tuple[str, ...]] | None

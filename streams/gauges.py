@@ -5,15 +5,25 @@ from __future__ import annotations
 import time
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from datarail import metrics
 from datarail.freshness import Freshness
 from datarail.position import Lane
+from datarail.small_car import COMMIT, SmallCar
+from datarail.train import Car
 from streams.opening import Opened
 from streams.passage import Departure
 
 HOP = "cleaned"
+
+
+def _commits(car: Car) -> npt.NDArray[np.int64]:
+    if isinstance(car, SmallCar):
+        return np.array([row[COMMIT] for row in car.rows], np.int64)
+    commits: npt.NDArray[np.int64] = car.column("_commit").cast(pa.int64()).to_numpy()
+    return commits
 
 
 class Gauges:
@@ -41,13 +51,12 @@ class Gauges:
             entry = made.entry
             for op, count in entry.ops.items():
                 metrics.ROWS.labels(HOP, station, entry.resource, op).inc(count)
-            for rule, count in (made.cleaned.held_by_rule or {}).items():
+            for rule, count in (made.held_by_rule or {}).items():
                 metrics.HELD.labels(station, entry.resource, rule).inc(count)
-            if made.cleaned.missing:
+            if made.missing:
                 metrics.ERRORS.labels(HOP, "schema_drift").inc()
             if entry.rows and entry.lane == Lane.STREAM:
-                commits = made.cleaned.batch.column("_commit").cast(pa.int64()).to_numpy()
-                ages = np.maximum(now - commits / 1e6, 0)
+                ages = np.maximum(now - _commits(made.car) / 1e6, 0)
                 metrics.observe(metrics.FRESHNESS.labels(HOP, station, entry.resource), ages)
                 self._recent.setdefault((station, entry.resource), Freshness()).add(ages)
         metrics.PROGRESS.labels(HOP).set(now)

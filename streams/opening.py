@@ -10,7 +10,8 @@ import pyarrow.compute as pc
 
 from datarail.errors import BadRecord
 from datarail.position import Identity, Lane
-from datarail.train import CarEntry, Manifest, Train, as_batch, open_cars, read_manifest
+from datarail.small_car import SEQ, SmallCar
+from datarail.train import Car, CarEntry, Manifest, Train, as_batch, open_cars, read_manifest
 from streams.marks import Gap, Passed
 from streams.quarantine import unreadable_record
 
@@ -40,7 +41,7 @@ class Opened:
     epoch: int = 0
     last: Identity | None = None
     seq: dict[Lane, tuple[int, int]] = field(default_factory=dict)
-    cars: list[tuple[CarEntry, pa.RecordBatch]] = field(default_factory=list)
+    cars: list[tuple[CarEntry, Car]] = field(default_factory=list)
     lost: list[CarEntry] = field(default_factory=list)
     quarantined: list[tuple[bytes, bytes]] = field(default_factory=list)
     gaps: list[Gap] = field(default_factory=list)
@@ -69,7 +70,7 @@ def open_record(record: RawRecord, station: str, passed: Passed, at: int) -> Ope
         if manifest.station != station:
             wrong, manifest = manifest.station, None
             raise BadRecord(f"the train is of station {wrong}, the topic of {station}")
-        train = open_cars(manifest, record.value)
+        train = open_cars(manifest, record.value, small=True)
         _check(train)
     except BadRecord as error:
         opened.error = str(error)
@@ -100,14 +101,17 @@ def halves(opened: Opened) -> tuple[Opened, Opened] | None:
         return None
     cut = {}
     for lane in {entry.lane for entry, _ in opened.cars}:
-        numbers = pa.chunked_array([car.column("_seq") for entry, car in opened.cars if entry.lane == lane])
+        numbers = pa.chunked_array(
+            [as_batch(car).column("_seq") for entry, car in opened.cars if entry.lane == lane]
+        )
         cut[lane] = pc.quantile(numbers, 0.5, interpolation="lower")[0].as_py()
     first = Opened((opened.raw[0], opened.raw[0]), epoch=opened.epoch)
     second = Opened(opened.raw, opened.epoch, opened.last, lost=opened.lost, quarantined=opened.quarantined)
     for lane, (start, end) in opened.seq.items():
         middle = int(cut.get(lane, start - 1))
         first.seq[lane], second.seq[lane] = (start, middle), (middle + 1, end)
-    for entry, car in opened.cars:
+    for entry, each in opened.cars:
+        car = as_batch(each)
         early = pc.less_equal(car.column("_seq"), pa.scalar(int(cut[entry.lane]), pa.uint64()))
         first.cars.append((entry, car.filter(early)))
         second.cars.append((entry, car.filter(pc.invert(early))))
@@ -126,7 +130,7 @@ def give_up(opened: Opened, station: str, topic: str, partition: int, at: int) -
     )
     given = Opened(opened.raw, opened.epoch, opened.last, opened.seq, [], list(opened.lost), error=error)
     for entry, car in opened.cars:
-        ops = [chr(op) for op in car.column("_op").to_pylist()]
+        ops = [chr(op) for op in as_batch(car).column("_op").to_pylist()]
         # A truncate goes to every partition and counts once.
         counted = {op: ops.count(op) for op in ops if op != "t" or partition == 0}
         if ops:
@@ -137,22 +141,28 @@ def give_up(opened: Opened, station: str, topic: str, partition: int, at: int) -
     return given
 
 
-def _new_rows(car: pa.RecordBatch, entry: CarEntry, manifest: Manifest, passed: int) -> pa.RecordBatch:
+def _new_rows(car: Car, entry: CarEntry, manifest: Manifest, passed: int) -> Car:
     if manifest.seq.get(entry.lane, (passed + 1, 0))[0] > passed:
         return car
+    if isinstance(car, SmallCar):
+        return SmallCar(car.shape, [row for row in car.rows if row[SEQ] > passed])
     return car.filter(pc.greater(car.column("_seq"), pa.scalar(passed, pa.uint64())))
 
 
 def _check(train: Train) -> None:
     # A train that is one in form only would stop the agent further on.
-    for entry, car in zip(train.manifest.cars, map(as_batch, train.cars), strict=True):
+    for entry, car in zip(train.manifest.cars, train.cars, strict=True):
+        if entry.lane not in train.manifest.seq:
+            raise BadRecord(f"car {entry.resource}: no seq for its lane {entry.lane.label}")
+        if isinstance(car, SmallCar):
+            if car.shape.cleaned is not None or not car.sound:
+                raise BadRecord(f"car {entry.resource} has values that no raw car has")
+            continue
         names = set(car.schema.names)
         if lacking := [
             name for name in ("_op", "_lane", "_seq", "_commit", "_unchanged") if name not in names
         ]:
             raise BadRecord(f"car {entry.resource} has no column {lacking[0]}")
-        if entry.lane not in train.manifest.seq:
-            raise BadRecord(f"car {entry.resource}: no seq for its lane {entry.lane.label}")
 
 
 def _keep_whole(opened: Opened, record: RawRecord, station: str, resources: dict[str, int], at: int) -> None:

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections import Counter, defaultdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import UTC, datetime
 from itertools import compress
 
 import numpy as np
@@ -16,9 +17,11 @@ from datarail.columns import raw_schema
 from datarail.contract import Contract
 from datarail.errors import ContractError
 from datarail.position import Lane
-from datarail.train import CarEntry, Manifest, encode, merge_seq
+from datarail.small_car import COMMIT, FEW, OP, SmallCar, to_batch
+from datarail.train import Car, CarEntry, Manifest, as_batch, encode, merge_seq
 from streams.clean import Cleaned, Cleaner, carried
 from streams.envelope import Envelope, Records
+from streams.few import FewCleaner, moments
 from streams.marks import Passed
 from streams.opening import Opened
 from streams.quarantine import LARGEST_RECORD, held_records
@@ -43,10 +46,12 @@ class Made:
     """One car made ready: its entry in the manifest, and what goes elsewhere."""
 
     entry: CarEntry
-    cleaned: Cleaned
+    car: Car
     topic: str = ""
     records: Records = field(default_factory=lambda: Records([], []))
     held: tuple[list[bytes], list[bytes]] = ([], [])
+    held_by_rule: Counter[str] | None = None
+    missing: tuple[str, ...] = ()
 
 
 @dataclass(slots=True)
@@ -67,6 +72,7 @@ class Passage:
         self.station = contract.station
         self.resources = contract.resources
         self._cleaners: dict[str, Cleaner] = {}
+        self._few = {name: FewCleaner(resource) for name, resource in contract.resources.items()}
         for name, resource in contract.resources.items():
             try:
                 self._cleaners[name] = Cleaner(resource)
@@ -87,28 +93,50 @@ class Passage:
         every row is held, because with its cleaned values it was too large for a train.
         """
         made: list[Made] = []
+        now = moments(datetime.now(UTC))
         for (name, lane), cars in _joined(opened).items():
             for car in cars:
                 if hold and name in self._cleaners:
-                    made.append(self._hold(name, lane, car, partition, TooLarge(_too_large(car.nbytes))))
+                    batch = as_batch(car)
+                    made.append(self._hold(name, lane, batch, partition, TooLarge(_too_large(batch.nbytes))))
+                elif isinstance(car, SmallCar):
+                    made += self._few_or_all(name, lane, car, partition, now)
                 else:
                     made += self._safely(name, lane, car, partition)
         made += self._lost(opened, made)
-        now = self._clock()
+        captured = self._clock()
         seq = {lane: (last + 1, last) for lane, last in passed.seq.items()}
         seq |= merge_seq(each.seq for each in opened)
         manifest = Manifest(
             self.station,
             max([passed.epoch, *(each.epoch for each in opened)]),
-            now,
+            captured,
             seq,
             [each.entry for each in made],
             last=passed.last,
             raw=(opened[0].raw[0], opened[-1].raw[1]),
         )
-        value, headers = encode(manifest, [each.cleaned.batch for each in made])
+        value, headers = encode(manifest, [each.car for each in made])
         kept = [pair for each in opened for pair in each.quarantined]
         return Departure(value, headers, manifest, made, kept)
+
+    def _few_or_all(
+        self, name: str, lane: Lane, car: SmallCar, partition: int, now: Mapping[str, str]
+    ) -> list[Made]:
+        cleaned = self._few[name].clean(car, now) if name in self._few else None
+        if cleaned is None:
+            return self._safely(name, lane, car.batch(), partition)
+        records = self._envelopes[name].few(cleaned, self._clock() // 1000)
+        if max(map(len, records.values)) > LARGEST_RECORD:
+            return self._safely(name, lane, car.batch(), partition)
+        commits = [row[COMMIT] for row in cleaned.rows]
+        ops = [chr(row[OP]) for row in cleaned.rows]
+        entry = CarEntry(
+            *(name, lane, len(ops), {op: ops.count(op) for op in sorted(set(ops))}),
+            first_commit=min(commits),
+            last_commit=max(commits),
+        )
+        return [Made(entry, cleaned, topics.clean(self.station, name), records)]
 
     def _safely(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int) -> list[Made]:
         """Clean a car; where that fails, find the rows at fault and hold them."""
@@ -136,12 +164,13 @@ class Passage:
         if cleaner is None:
             # The resource has left the contract: what is still under way arrives as it is.
             cleaned = carried(car)
-            return Made(_entry(name, lane, cleaned, partition), cleaned)
+            return Made(_entry(name, lane, cleaned, partition), cleaned.batch)
         return self._route(name, lane, cleaner.clean(car), partition)
 
     def _route(self, name: str, lane: Lane, cleaned: Cleaned, partition: int) -> Made:
         entry = _entry(name, lane, cleaned, partition)
-        made = Made(entry, cleaned, topics.clean(self.station, name))
+        made = Made(entry, cleaned.batch, topics.clean(self.station, name))
+        made.held_by_rule, made.missing = cleaned.held_by_rule, cleaned.missing
         unchanged = unchanged_items(cleaned.batch)
         now = self._clock()
         made.records = self._envelopes[name].records(cleaned.frame, now // 1000, unchanged)
@@ -153,8 +182,6 @@ class Passage:
         longest = max(map(len, made.records.values), default=0)
         if longest > LARGEST_RECORD:
             raise TooLarge(_too_large(longest))
-        # What leaves is made; a departure of many rows should not carry the frame as well.
-        cleaned.frame = cleaned.frame.clear()
         return made
 
     def _lost(self, opened: Iterable[Opened], made: list[Made]) -> list[Made]:
@@ -170,7 +197,7 @@ class Passage:
                 found = _entry(entry.resource, entry.lane, cleaned, 0)
                 found.first_commit, found.last_commit = entry.first_commit, entry.last_commit
                 known[entry.resource, entry.lane] = found
-                more.append(Made(found, cleaned))
+                more.append(Made(found, cleaned.batch))
             found.unreadable += entry.counted
         return more
 
@@ -182,24 +209,38 @@ def _too_large(size: int) -> str:
     return f"{size}字节，超过一条消息的上限{LARGEST_RECORD}字节"
 
 
-def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[pa.RecordBatch]]:
+def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[Car]]:
     """Cars of one resource and lane joined, in order; a changed schema begins another car."""
-    cars: dict[tuple[str, Lane], list[list[pa.RecordBatch]]] = defaultdict(list)
+    cars: dict[tuple[str, Lane], list[list[Car]]] = defaultdict(list)
     for each in opened:
         for entry, car in each.cars:
+            if not car.num_rows:
+                continue
             runs = cars[entry.resource, entry.lane]
-            if runs and runs[-1][0].schema.equals(car.schema):
+            if runs and _alike(runs[-1][0], car):
                 runs[-1].append(car)
             else:
                 runs.append([car])
-    return {
-        key: [
-            run[0] if len(run) == 1 else pa.concat_batches(run)
-            for run in runs
-            if sum(car.num_rows for car in run)
-        ]
-        for key, runs in cars.items()
-    }
+    return {key: [_one(run) for run in runs] for key, runs in cars.items()}
+
+
+def _alike(one: Car, other: Car) -> bool:
+    if isinstance(one, SmallCar) and isinstance(other, SmallCar):
+        return one.shape is other.shape
+    return bool(_schema(one).equals(_schema(other)))
+
+
+def _schema(car: Car) -> pa.Schema:
+    return car.shape.schema if isinstance(car, SmallCar) else car.schema
+
+
+def _one(run: list[Car]) -> Car:
+    """Cars with the same columns as one, small where they are few."""
+    small = [car for car in run if isinstance(car, SmallCar)]
+    if len(small) == len(run):
+        rows = [row for car in small for row in car.rows]
+        return SmallCar(small[0].shape, rows) if len(rows) <= FEW else to_batch(small[0].shape, rows)
+    return pa.concat_batches([as_batch(car) for car in run])
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:

@@ -25,6 +25,7 @@ class Codes:
 
     mapping: Mapping[str, str]
     told_elsewhere: bool
+    known: Mapping[str, str] = field(init=False)
     keys: pl.Enum = field(init=False)
     values: pl.Expr = field(init=False)
 
@@ -33,6 +34,7 @@ class Codes:
         # The standard's own spelling stands for itself, unless the source gives it another meaning.
         known = {value: value for value in self.mapping.values()}
         known |= dict(zip(normal, self.mapping.values(), strict=True)) | dict(self.mapping)
+        object.__setattr__(self, "known", known)
         object.__setattr__(self, "keys", pl.Enum(list(known)))
         object.__setattr__(self, "values", pl.lit(pl.Series(list(known.values()), dtype=pl.String)))
 
@@ -108,7 +110,7 @@ class Plan:
         self.items = resource.items
         self.present = [name for name in resource.items if name in written]
         self.missing = [name for name in resource.items if name not in written]
-        self.plans = {name: _item_plan(name, resource.items[name]) for name in self.present}
+        self.plans = {name: item_plan(name, resource.items[name]) for name in self.present}
         self.coded = [
             (plan, plan.codes, plan.codes.apply(pl.col(column(name))).alias(column(name)))
             for name, plan in self.plans.items()
@@ -143,7 +145,8 @@ class Plan:
         self.at_once = [*([] if self.doubtful is None else [self.doubtful]), *self.wrong]
 
 
-def _item_plan(name: str, item: Item) -> ItemPlan:
+def item_plan(name: str, item: Item) -> ItemPlan:
+    """The plan of one item of a contract."""
     checks = [check.check for check in item.checks]
     mends = [(check, MENDS[check]) for check in checks if check in MENDS]
     codes = Codes(item.codes, bool(_JUDGES_OF_CODES.intersection(checks))) if item.codes else None

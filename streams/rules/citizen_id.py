@@ -7,9 +7,10 @@ the birth date, the 17th is odd for men. 15-digit numbers are of before 1999: no
 from __future__ import annotations
 
 import calendar
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import date
+from operator import mul
 
 import numpy as np
 import numpy.typing as npt
@@ -19,7 +20,7 @@ from datarail.contract import CitizenId, Severity
 from streams.rules.characters import WIDTH, matrix
 from streams.rules.division import PROVINCES
 from streams.rules.half_width import half_width, tell_changes
-from streams.rules.port import TODAY, Mend, Place, Reason, Rule
+from streams.rules.port import TODAY, Mend, Place, Plain, Reason, Rule
 
 WEIGHTS = (7, 9, 10, 5, 8, 4, 2, 1, 6, 3, 7, 9, 10, 5, 8, 4, 2)
 CHECK_CHARACTERS = "10X98765432"
@@ -168,7 +169,43 @@ def build(place: Place, check: CitizenId) -> Rule:
         place.name,
         pl.map_batches(inputs, wrong, return_dtype=pl.UInt16),
         _reasons(place, check, check.severity),
+        _right(place, check),
     )
+
+
+def _right(place: Place, check: CitizenId) -> Callable[[Plain], bool] | None:
+    name, sex, birth = place.name, check.sex, check.birth
+    told_sex = place.told(sex) if sex else None
+    if place.kind() != "string" or (sex and told_sex is None):
+        return None
+    is_day = birth is not None and place.kind(birth) == "date"
+
+    def right(row: Plain) -> bool:
+        value = row[name]
+        if value is None:
+            return True
+        if not is_right(value, row[TODAY]):
+            return False
+        if told_sex is not None and told_sex(row) == ("2" if value[16] in "13579" else "1"):
+            return False
+        if birth is None or row[birth] is None:
+            return True
+        return is_day and row[birth].replace("-", "") == value[6:14]
+
+    return right
+
+
+def is_right(value: str, today: str) -> bool:
+    """Whether nothing is wrong with one id by itself. today: ISO."""
+    if len(value) != WIDTH or not value.isascii() or not value[:17].isdigit() or value[:2] not in PROVINCES:
+        return False
+    try:
+        born = date(int(value[6:10]), int(value[10:12]), int(value[12:14])).isoformat()
+    except ValueError:
+        return False
+    if born > today or int(today[:4]) - int(born[:4]) > OLDEST:
+        return False
+    return CHECK_CHARACTERS[sum(map(mul, WEIGHTS, map(int, value[:17]))) % 11] == value[17]
 
 
 def _as_date(place: Place, item: str) -> pl.Expr:

@@ -6,6 +6,7 @@ Weights are 3^i mod 31; check = (31 − sum mod 31) mod 31.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from operator import mul
 
 import numpy as np
 import numpy.typing as npt
@@ -20,6 +21,7 @@ ALPHABET = "0123456789ABCDEFGHJKLMNPQRTUWXY"
 WEIGHTS = tuple(pow(3, i, 31) for i in range(17))
 LENGTH, CHARACTERS, CHECK = 1, 2, 4
 
+_NUMBER = {character: number for number, character in enumerate(ALPHABET)}
 _UNLAWFUL = 99
 _VALUE = np.full(256, _UNLAWFUL, dtype=np.int16)
 _VALUE[np.frombuffer(ALPHABET.encode(), dtype=np.uint8)] = np.arange(31)
@@ -48,6 +50,17 @@ def check_character(body: str) -> str:
     """The 18th character that belongs to the first 17."""
     total = sum(weight * ALPHABET.index(character) for weight, character in zip(WEIGHTS, body, strict=True))
     return ALPHABET[(31 - total % 31) % 31]
+
+
+def is_right(code: str) -> bool:
+    """Whether one code is right; false for what is no text."""
+    if type(code) is not str or len(code) != WIDTH:
+        return False
+    try:
+        numbers = [_NUMBER[character] for character in code]
+    except KeyError:
+        return False
+    return bool((sum(map(mul, numbers, WEIGHTS)) + numbers[17]) % 31 == 0)
 
 
 MEND = Mend(
@@ -80,4 +93,5 @@ def build(place: Place, check: CreditCode) -> Rule:
                 ),
             ),
         ),
+        lambda row: row[place.name] is None or is_right(row[place.name]),
     )

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from datarail.contract import Division
 from streams.rules.half_width import half_width, tell_changes
+from streams.rules.pattern import matches
 from streams.rules.port import Mend, Place, Reason, Rule
 
 #: Province-level codes; 83 is given to residents of Taiwan in citizen ids since 2018.
@@ -33,6 +34,7 @@ def build(place: Place, check: Division) -> Rule:
         place.name,
         ~place.text().str.contains(_KNOWN),
         (Reason(check.severity, "referential", _tell),),
+        matches(place, _KNOWN),
     )
 
 

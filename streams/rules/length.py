@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from datarail.contract import Length
-from streams.rules.port import Place, Reason, Rule
+from streams.rules.port import Place, Plain, Reason, Rule
 
 
 def build(place: Place, check: Length) -> Rule:
@@ -19,9 +19,17 @@ def build(place: Place, check: Length) -> Rule:
         wanted = f"为{check.max}个字"
     else:
         wanted = f"为{check.min}至{check.max}个字" if check.min else f"不超过{check.max}个字"
+    told, low, high = place.told(), check.min, check.max
+
+    def right(row: Plain) -> bool:
+        assert told is not None
+        value = told(row)
+        return value is None or (low <= len(value) and (high is None or len(value) <= high))
+
     return Rule(
         "length",
         place.name,
         wrong if isinstance(wrong, pl.Expr) else pl.lit(wrong),
         (Reason(check.severity, "conformity", lambda t, v: f"“{t}”的长度应{wanted}，现为{len(v)}个字"),),
+        right if told else None,
     )

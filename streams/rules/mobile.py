@@ -6,6 +6,7 @@ import polars as pl
 
 from datarail.contract import Mobile
 from streams.rules.half_width import half_width
+from streams.rules.pattern import matches
 from streams.rules.port import Mend, Place, Reason, Rule
 
 
@@ -23,10 +24,14 @@ MEND = Mend(
 )
 
 
+_NUMBER = r"^1[0-9]{10}$"
+
+
 def build(place: Place, check: Mobile) -> Rule:
     return Rule(
         "mobile",
         place.name,
-        ~place.text().str.contains(r"^1[0-9]{10}$"),
+        ~place.text().str.contains(_NUMBER),
         (Reason(check.severity, "conformity", lambda t, v: f"“{t}”应为1开头的11位数字，现为{len(v)}位"),),
+        matches(place, _NUMBER),
     )

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import polars as pl
 
 from datarail.contract import NotAfter
 from datarail.errors import ContractError
-from streams.rules.port import NOW, TODAY, Place, Reason, Rule
+from streams.rules.port import NOW, TODAY, Place, Plain, Reason, Rule
 
 #: Departments' clocks differ a little from ours.
 _SKEW = pl.duration(minutes=5)
@@ -30,7 +32,19 @@ def build(place: Place, check: NotAfter) -> Rule:
         place.name,
         wrong,
         (Reason(check.severity, "consistency", lambda t, _: f"“{t}”晚于{other}，应当不晚于它，请核对"),),
+        _right(place, check),
     )
+
+
+def _right(place: Place, check: NotAfter) -> Callable[[Plain], bool] | None:
+    name, kind = place.name, place.kind()
+    other = {"date": TODAY, "timestamp": NOW}.get(kind) if check.other == "now" else check.other
+    if kind not in ("date", "timestamp") or other is None:
+        return None
+    if check.other != "now" and place.kind(other) != kind:
+        return None
+    # ISO texts of one kind sort as the moments do.
+    return lambda row: row[name] is None or row[other] is None or row[name] <= row[other]
 
 
 def _day(place: Place, item: str) -> pl.Expr:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import polars as pl
 
@@ -28,6 +29,11 @@ class Reason:
     tell: Callable[[str, str], str]
 
 
+#: One row as plain values: by item its cleaned value as small cars have it (datarail.small_car),
+#: and under NOW and TODAY the moment and the day of judging in the same spelling.
+Plain = Mapping[str, Any]
+
+
 @dataclass(frozen=True, slots=True)
 class Rule:
     """One check of one item.
@@ -35,12 +41,15 @@ class Rule:
     wrong: over the columns of a cleaned car (`column(item)`), evaluated for all rows at once.
     With one reason a boolean, true where wrong; with several an integer whose bit i is reason i.
     Null counts as right: a value that is not there is the business of `required` alone.
+    right: for a handful of rows, one by one: true only where the row is surely right. It may be
+    false for a right one, which is then judged by `wrong`; None: there is no such way.
     """
 
     name: str
     item: str
     wrong: pl.Expr
     reasons: tuple[Reason, ...]
+    right: Callable[[Plain], bool] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +90,15 @@ class Place:
         """The cleaned value as text."""
         typed = self.typed(name)
         return typed if self.kind(name) in TEXT_TYPES else typed.cast(pl.String)
+
+    def told(self, name: str | None = None) -> Callable[[Plain], str | None] | None:
+        """`text` of a plain row; None for types whose text is not as plain."""
+        item = name or self.name
+        if self.kind(item) in TEXT_TYPES:
+            return lambda row: row[item]
+        if self.kind(item) == "integer":
+            return lambda row: None if row[item] is None else str(row[item])
+        return None
 
     def title(self, name: str) -> str:
         """What people call an item."""

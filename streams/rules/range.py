@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import date, datetime
 from decimal import Decimal
 from typing import Any
@@ -11,7 +12,7 @@ import polars as pl
 from datarail.contract import Range
 from datarail.errors import ContractError
 from streams.clock import CHINA
-from streams.rules.port import Place, Reason, Rule
+from streams.rules.port import Place, Plain, Reason, Rule
 
 
 def build(place: Place, check: Range) -> Rule:
@@ -34,7 +35,37 @@ def build(place: Place, check: Range) -> Rule:
         place.name,
         wrong,
         (Reason(check.severity, "accuracy", lambda t, _: f"“{t}”超出允许范围，应{wanted}"),),
+        _inside(place, check),
     )
+
+
+def _inside(place: Place, check: Range) -> Callable[[Plain], bool] | None:
+    name, kind = place.name, place.kind()
+    low, high = (None if bound is None else _bound(place, bound) for bound in (check.min, check.max))
+    match kind:
+        case "integer" | "float":
+            read: Callable[[Any], Any] = _same
+        case "decimal":
+            read = Decimal
+        case "date":
+            read = date.fromisoformat
+        case "timestamp":
+            read = datetime.fromisoformat
+        case _:
+            return None
+
+    def right(row: Plain) -> bool:
+        value = row[name]
+        if value is None:
+            return True
+        value = read(value)
+        return (low is None or low <= value) and (high is None or value <= high)
+
+    return right
+
+
+def _same(value: Any) -> Any:
+    return value
 
 
 def _bound(place: Place, bound: float | str) -> Any:

@@ -12,4 +12,5 @@ def build(place: Place, check: Required) -> Rule:
         place.name,
         place.typed().is_null(),
         (Reason(check.severity, "completeness", lambda t, _: f"“{t}”为必填项，不能为空，请补填"),),
+        lambda row: row[place.name] is not None,
     )

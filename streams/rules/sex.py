@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from datarail.contract import Sex
 from streams.rules.half_width import half_width, tell_changes
-from streams.rules.one_of import outside
+from streams.rules.one_of import inside, outside
 from streams.rules.port import Mend, Place, Reason, Rule
+
+_CODES = ("0", "1", "2", "9")
 
 MEND = Mend(
     r"[^0-9]",
@@ -20,7 +22,7 @@ def build(place: Place, check: Sex) -> Rule:
     return Rule(
         "sex",
         place.name,
-        outside(place.text(), ["0", "1", "2", "9"]),
+        outside(place.text(), _CODES),
         (
             Reason(
                 check.severity,
@@ -28,4 +30,5 @@ def build(place: Place, check: Sex) -> Rule:
                 lambda t, _: f"“{t}”应为 GB/T 2261.1 代码：0未知、1男、2女、9未说明",
             ),
         ),
+        inside(place, _CODES),
     )

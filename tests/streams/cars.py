@@ -11,6 +11,8 @@ import pyarrow as pa
 from datarail.columns import META, raw_schema
 from datarail.contract import Contract, Resource
 from datarail.position import Identity, Lane
+from datarail.small_car import COMMIT as COMMIT_AT
+from datarail.small_car import ITEMS, UNCHANGED, SmallCar, shape
 from datarail.train import CarEntry, Manifest, encode
 from streams.rules.citizen_id import check_character
 
@@ -102,8 +104,9 @@ def train(
     station: str = "police.hukou",
     epoch: int = 1,
     partition: int = 0,
+    small: bool = False,
 ) -> tuple[bytes, list[tuple[str, bytes]]]:
-    """Value and headers of a raw train with one car."""
+    """Value and headers of a raw train with one car. small: as a small car."""
     seqs, codes = batch.column("_seq").to_pylist(), batch.column("_op").to_pylist()
     lane = Lane(batch.column("_lane")[0].as_py())
     ops = {chr(code): codes.count(code) for code in set(codes) if chr(code) != "t" or partition == 0}
@@ -111,7 +114,20 @@ def train(
     manifest = Manifest(
         station, epoch, COMMIT, {lane: (seqs[0], seqs[-1])}, [entry], Identity(epoch, 1000 + seqs[-1], 0)
     )
-    return encode(manifest, [batch])
+    return encode(manifest, [small_car(batch) if small else batch])
+
+
+def small_car(batch: pa.RecordBatch) -> SmallCar:
+    """A raw car as a small one."""
+    columns = [
+        *batch.columns[:COMMIT_AT],
+        batch.column(COMMIT_AT).cast(pa.int64()),
+        *batch.columns[COMMIT_AT + 1 :],
+    ]
+    rows = [list(row) for row in zip(*(column.to_pylist() for column in columns), strict=True)]
+    for row in rows:
+        row[UNCHANGED] = row[UNCHANGED] and row[UNCHANGED].hex()
+    return SmallCar(shape(tuple(name[3:] for name in batch.schema.names[ITEMS:])), rows)
 
 
 def citizen_id(number: int) -> str:

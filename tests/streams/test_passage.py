@@ -13,20 +13,32 @@ import pytest
 
 from datarail.errors import BadRecord
 from datarail.position import Lane
-from datarail.train import Train, decode
+from datarail.small_car import SmallCar
+from datarail.train import Train, decode, encode, read_manifest
 from streams import passage, quarantine
 from streams.clean import Cleaner
 from streams.marks import Gap, Passed
 from streams.opening import Opened, RawRecord, give_up, halves, open_record
 from streams.passage import Departure, Passage
-from tests.streams.cars import COMMIT, GOOD, PERSON, car, contract, train
+from tests.streams.cars import COMMIT, GOOD, PERSON, car, contract, small_car, train
 
 AT = COMMIT + 5_000_000
 BAD = GOOD | {"citizen_id": "110105194912310021"}
 
 
+class Form:
+    """How the raw cars of these tests are written: every test is run with both."""
+
+    small = False
+
+
+@pytest.fixture(autouse=True, params=["arrow", "small"])
+def form(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Form, "small", request.param == "small")
+
+
 def record(batch: pa.RecordBatch, offset: int = 0, **more: Any) -> RawRecord:
-    value, headers = train(batch, **more)
+    value, headers = train(batch, small=Form.small, **more)
     return RawRecord("raw.police.hukou", 0, offset, value, dict(headers))
 
 
@@ -179,6 +191,7 @@ class Panicking(Cleaner):
 def test_a_panic_holds_the_row_at_fault_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not issubclass(pl.exceptions.PanicException, Exception)
     monkeypatch.setattr(passage, "Cleaner", Panicking)
+    monkeypatch.setattr(Form, "small", False)  # small cars in which all is well do not come there
     departure, clean = depart([record(people(9))])
     rows = [
         row for batch in clean.cars for row in batch.select(["_key", "_held", "_w_name", "name"]).to_pylist()
@@ -196,6 +209,7 @@ def test_a_bug_is_no_bad_data(monkeypatch: pytest.MonkeyPatch) -> None:
         raise AttributeError("a slip of ours")
 
     monkeypatch.setattr(Cleaner, "clean", broken)
+    monkeypatch.setattr(Form, "small", False)  # small cars in which all is well do not come there
     with pytest.raises(AttributeError):
         depart([record(people(2))])
 
@@ -243,3 +257,33 @@ def test_a_change_too_large_for_any_train_is_counted_and_passed() -> None:
 def test_bad_record_says_what_is_wrong() -> None:
     with pytest.raises(BadRecord):
         decode(b"x", [("datarail", b"1"), ("manifest", b"{}")])
+
+
+def test_what_no_connector_writes_is_no_small_car() -> None:
+    for place, value in ((0, 300), (2, -1), (3, "1"), (9, "zz"), (10, 7)):
+        odd = small_car(people(1))
+        odd.rows[0][place] = value
+        manifest = read_manifest(record(people(1)).headers)
+        value_, headers = encode(manifest, [odd])
+        departure, clean = depart([RawRecord("raw.police.hukou", 0, 0, value_, dict(headers))])
+        assert clean.manifest.cars[0].unreadable == 1
+        assert "no raw car has" in orjson.loads(departure.quarantined[0][1])["error"]
+
+
+def test_small_cars_stay_small_where_all_is_well() -> None:
+    value, headers = train(people(2), small=True)
+    other, others = train(people(1, 3), small=Form.small)
+    records = [RawRecord("raw.police.hukou", 0, 0, value, dict(headers))]
+    records += [RawRecord("raw.police.hukou", 0, 1, other, dict(others))]
+    departure, clean = depart(records)
+    (car,) = decode(departure.value, departure.headers, small=True).cars
+    assert isinstance(car, SmallCar) is Form.small
+    assert clean.cars[0].column("_key").to_pylist() == ["1", "2", "3"]
+    assert departure.made[0].records.keys == [b"1", b"2", b"3"]
+    departure, _ = depart([record(car_of_bad())])
+    (car,) = decode(departure.value, departure.headers, small=True).cars
+    assert not isinstance(car, SmallCar)
+
+
+def car_of_bad() -> pa.RecordBatch:
+    return car([GOOD, BAD | {"id": "2"}])
