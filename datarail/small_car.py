@@ -178,7 +178,7 @@ def to_batch(columns: Shape, rows: Sequence[Row]) -> pa.RecordBatch:
         if columns.cleaned is not None:
             kinds = columns.schema.types[columns.key :]
             arrays += [
-                _typed(kind, values) for kind, values in zip(kinds, by_column[columns.key :], strict=True)
+                typed(kind, values) for kind, values in zip(kinds, by_column[columns.key :], strict=True)
             ]
     except (TypeError, ArithmeticError, OverflowError) as error:
         raise ValueError(f"a value is not of its column's type: {error}") from error
@@ -199,7 +199,8 @@ def _bitmaps(values: Sequence[str | None]) -> pa.Array:
     return pa.array([None if bits is None else bytes.fromhex(bits) for bits in values], pa.binary())
 
 
-def _typed(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+def typed(kind: pa.DataType, values: Sequence[Any]) -> pa.Array:
+    """Values of a small car as a column of their type."""
     if pa.types.is_date(kind):
         values = [None if value is None else date.fromisoformat(value) for value in values]
     elif pa.types.is_timestamp(kind):

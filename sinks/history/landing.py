@@ -4,18 +4,53 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator, Sequence
+from typing import NamedTuple
 
 import numpy as np
+import numpy.typing as npt
 import pyarrow as pa
 
 from datarail.columns import WRITTEN
+from datarail.small_car import Shape, SmallCar, to_batch
 from datarail.topics import station_of
-from datarail.train import as_batch
 from sinks.clickhouse import ClickHouse
 from sinks.feeds import TRAINS
 from sinks.history.tables import DATABASE, UNCHANGED_ITEMS, Tables, table_name
 from sinks.planned import Block, Range
 from sinks.port import Arrival
+
+
+class _Piece(NamedTuple):
+    """Rows in Arrow, and by row the Kafka partition and offset they came by."""
+
+    rows: pa.RecordBatch
+    partitions: npt.NDArray[np.uint32]
+    offsets: npt.NDArray[np.uint64]
+
+
+def _pieces(arrivals: Sequence[Arrival]) -> Iterator[tuple[str, _Piece]]:
+    """All rows by table; what came in small cars is joined before it becomes Arrow."""
+    small: dict[tuple[str, Shape], list[tuple[Arrival, SmallCar]]] = {}
+    for arrival in arrivals:
+        manifest = arrival.train.manifest
+        for entry, car in zip(manifest.cars, arrival.train.cars, strict=True):
+            table = table_name(manifest.station, entry.resource)
+            if isinstance(car, SmallCar):
+                small.setdefault((table, car.shape), []).append((arrival, car))
+            elif car.num_rows:
+                yield table, _piece(car.replace_schema_metadata(None), [(arrival, car.num_rows)])
+    for (table, columns), cars in small.items():
+        rows = [row for _, car in cars for row in car.rows]
+        yield table, _piece(to_batch(columns, rows), [(arrival, car.num_rows) for arrival, car in cars])
+
+
+def _piece(rows: pa.RecordBatch, origins: Sequence[tuple[Arrival, int]]) -> _Piece:
+    counts = [count for _, count in origins]
+    return _Piece(
+        rows,
+        np.repeat(np.array([arrival.partition for arrival, _ in origins], np.uint32), counts),
+        np.repeat(np.array([arrival.offset for arrival, _ in origins], np.uint64), counts),
+    )
 
 
 class HistoryLanding:
@@ -32,21 +67,13 @@ class HistoryLanding:
 
     def blocks(self, arrivals: list[Arrival], ranges: Sequence[Range]) -> Iterator[Block]:
         """One block per resource and set of columns: as few and as large as can be."""
-        gathered: dict[tuple[str, pa.Schema], list[tuple[Arrival, pa.RecordBatch]]] = {}
-        for arrival in arrivals:
-            manifest = arrival.train.manifest
-            for entry, car in zip(manifest.cars, arrival.train.cars, strict=True):
-                if car.num_rows:
-                    batch = as_batch(car)
-                    schema = batch.schema.remove_metadata()
-                    gathered.setdefault((table_name(manifest.station, entry.resource), schema), []).append(
-                        (arrival, batch)
-                    )
-        for (table, schema), cars in gathered.items():
-            rows = pa.Table.from_batches([car.replace_schema_metadata(None) for _, car in cars], schema)
-            counts = [car.num_rows for _, car in cars]
-            partitions = np.repeat(np.array([arrival.partition for arrival, _ in cars], np.uint32), counts)
-            offsets = np.repeat(np.array([arrival.offset for arrival, _ in cars], np.uint64), counts)
+        gathered: dict[tuple[str, pa.Schema], list[_Piece]] = {}
+        for table, piece in _pieces(arrivals):
+            gathered.setdefault((table, piece.rows.schema), []).append(piece)
+        for (table, schema), pieces in gathered.items():
+            rows = pa.Table.from_batches([piece.rows for piece in pieces], schema)
+            partitions = np.concatenate([piece.partitions for piece in pieces])
+            offsets = np.concatenate([piece.offsets for piece in pieces])
             rows = rows.append_column("_partition", pa.array(partitions))
             rows = rows.append_column("_offset", pa.array(offsets))
             rows = rows.append_column(UNCHANGED_ITEMS, unchanged_items(rows))

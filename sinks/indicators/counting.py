@@ -14,11 +14,14 @@ from decimal import ROUND_HALF_EVEN, Context, Decimal
 
 import orjson
 import polars as pl
+import pyarrow as pa
 
 from datarail.columns import column
 from datarail.errors import Terminal
 from sinks.indicators.plan import Measure, ResourcePlan
 from sinks.latest import VERSION_WIDTH
+from sinks.latest_few import FewRow
+from sinks.plain_texts import Spell, text_speller
 from sinks.texts import dates, has_control, text_of
 
 SET, DELETED = b"S", b"D"
@@ -58,6 +61,41 @@ def _whole(shapes: tuple[tuple[str, pl.DataType], ...], made: frozenset[str]) ->
     deleted = pl.concat_str("_version", pl.lit(DELETED.decode()))
     there = pl.concat_str("_version", pl.lit(SET.decode()), *ended)
     return pl.when(pl.col("_op") == _DELETE).then(deleted).otherwise(there).alias("value")
+
+
+def contributions_few(rows: Sequence[FewRow], plan: ResourcePlan) -> list[bytes]:
+    """`contributions` of a handful of rows, one by one; the resource is_plain."""
+    spellers = _spellers(plan)
+    assert spellers is not None
+    found = []
+    for row in rows:
+        if row.op == _DELETE:
+            found.append(row.version.encode() + DELETED)
+            continue
+        parts = [
+            (_NULL if value is None else spell(value)) + _END
+            for spell, value in zip(spellers, row.values, strict=True)
+        ]
+        found.append((row.version + SET.decode() + "".join(parts)).encode())
+    return found
+
+
+def is_plain(plan: ResourcePlan) -> bool:
+    """Whether the resource's contributions can be spelled row by row."""
+    return _spellers(plan) is not None
+
+
+@functools.lru_cache(maxsize=1024)
+def _spellers(plan: ResourcePlan) -> tuple[Spell, ...] | None:
+    spellers = [
+        _without_separators if kind == pa.utf8() else text_speller(kind) for kind in plan.items.values()
+    ]
+    known = tuple(spell for spell in spellers if spell is not None)
+    return known if len(known) == len(spellers) else None
+
+
+def _without_separators(text: str) -> str:
+    return text.replace(_END, " ").replace(_NULL, " ")
 
 
 def with_former(value: bytes, known: bytes | None, items: Iterable[str], plan: ResourcePlan) -> bytes:

@@ -31,9 +31,9 @@ class Measure:
     exact: bool = True
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, eq=False)
 class ResourcePlan:
-    """The measures of a resource, and the items (sorted by name) that they need."""
+    """The measures of a resource, and the items (sorted by name) that they need. Each is its own key."""
 
     resource: str
     measures: tuple[Measure, ...]

@@ -23,10 +23,19 @@ from datarail.settings import Settings
 from datarail.train import Car, as_batch
 from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores, key_prefix
-from sinks.indicators.counting import Totals, add, contributions, difference, with_former
+from sinks.indicators.counting import (
+    Totals,
+    add,
+    contributions,
+    contributions_few,
+    difference,
+    is_plain,
+    with_former,
+)
 from sinks.indicators.plan import ResourcePlan, fingerprint, plan_station
 from sinks.indicators.totals import RedisTotals
 from sinks.latest import VERSION_WIDTH, latest
+from sinks.latest_few import latest_few
 from sinks.partition import Partition, gathered, not_void, truncate_note
 from sinks.past import Past
 from sinks.port import Arrival
@@ -211,25 +220,15 @@ class IndicatorsSink:
         notes: list[tuple[str, bytes]] = []
         for resource, some in cars.items():
             plan = self._plans[part.station][resource]
-            reduced = latest([as_batch(car) for car in some], plan.items)
-            truncated = part.truncated(resource)
-            if reduced.truncated is not None and reduced.truncated[0].encode() > (truncated or b""):
-                version = reduced.truncated[0].encode()
-                self._take_away(part, plan, totals, truncated, version)
-                notes.append((truncate_note(resource), version))
-                truncated = version
-            reduced = not_void(reduced, truncated)
-            if reduced.good.height == 0:
-                continue
-            prefix = key_prefix(resource)
-            own = [prefix + key for key in as_bytes(reduced.good["_key"])]
-            known = part.without_void(part.contributions.get(own), truncated)
-            now = as_bytes(contributions(reduced.good, plan))
-            if reduced.unchanged:
-                at = {key: number for number, key in enumerate(reduced.good["_key"])}
-                for key, items in reduced.unchanged.items():
-                    if (number := at.get(key)) is not None:
-                        now[number] = with_former(now[number], known[number], items, plan)
+            reduced = latest_few(some, plan.items) if is_plain(plan) else None
+            if reduced is not None:
+                truncated = part.truncated(resource)
+                good = reduced.without_void(truncated).good
+                own = [key_prefix(resource) + row.key.encode() for row in good]
+                known = part.without_void(part.contributions.get(own), truncated) if own else []
+                now = contributions_few(good, plan)
+            else:
+                own, known, now = self._many(part, plan, some, totals, notes)
             fresh = [
                 old is None or old[:VERSION_WIDTH] <= new[:VERSION_WIDTH]
                 for old, new in zip(known, now, strict=True)
@@ -240,6 +239,38 @@ class IndicatorsSink:
             keys += own
             values += now
         return totals, keys, values, notes
+
+    def _many(
+        self,
+        part: Partition,
+        plan: ResourcePlan,
+        cars: Sequence[Car],
+        totals: Totals,
+        notes: list[tuple[str, bytes]],
+    ) -> tuple[list[bytes], list[bytes | None], list[bytes]]:
+        """Keys of the good changes, what was known of them, and what they contribute now; a truncate's
+        part in the totals is added, and noted."""
+        resource = plan.resource
+        reduced = latest([as_batch(car) for car in cars], plan.items)
+        truncated = part.truncated(resource)
+        if reduced.truncated is not None and reduced.truncated[0].encode() > (truncated or b""):
+            version = reduced.truncated[0].encode()
+            self._take_away(part, plan, totals, truncated, version)
+            notes.append((truncate_note(resource), version))
+            truncated = version
+        reduced = not_void(reduced, truncated)
+        if reduced.good.height == 0:
+            return [], [], []
+        prefix = key_prefix(resource)
+        own = [prefix + key for key in as_bytes(reduced.good["_key"])]
+        known = part.without_void(part.contributions.get(own), truncated)
+        now = as_bytes(contributions(reduced.good, plan))
+        if reduced.unchanged:
+            at = {key: number for number, key in enumerate(reduced.good["_key"])}
+            for key, items in reduced.unchanged.items():
+                if (number := at.get(key)) is not None:
+                    now[number] = with_former(now[number], known[number], items, plan)
+        return own, known, now
 
     def _take_away(
         self, part: Partition, plan: ResourcePlan, totals: Totals, before: bytes | None, version: bytes

@@ -21,18 +21,22 @@ from __future__ import annotations
 import functools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import orjson
 import polars as pl
 import pyarrow as pa
 
 from datarail.columns import column
+from datarail.small_car import typed
 from sinks.latest import VERSION_WIDTH
+from sinks.latest_few import FewRow
 from sinks.texts import dates, escaped, json_floats, needs_escape, quoted, text_of
 from sinks.themes.plan import FeedPlan, ResourcePlan
 
 SET, HELD, DELETED = b"S", b"H", b"D"
 _DELETE = ord("d")
+_UTC = pa.timestamp("us", "UTC")
 GOLDEN_PREFIX = "golden:{"
 
 
@@ -234,6 +238,36 @@ class Rows:
     keys: pl.Series
 
 
+class Few(NamedTuple):
+    """One row of a small batch that waits for ClickHouse; key: its theme key."""
+
+    plan: ResourcePlan
+    feed: FeedPlan
+    partition: int
+    row: FewRow
+    key: str | None
+
+
+def together(few: Sequence[Few]) -> Rows:
+    """Rows of one feed and partition as one reduced batch."""
+    plan, feed, partition, *_ = few[0]
+    keys = pl.Series([each.key for each in few], dtype=pl.String)
+    return Rows(plan, feed, partition, frame_of([each.row for each in few], plan.items), keys)
+
+
+def frame_of(rows: Sequence[FewRow], items: Mapping[str, pa.DataType]) -> pl.DataFrame:
+    """Rows of one resource as the data frame of a reduced batch (sinks.latest)."""
+    arrays = {
+        "_key": pa.array([row.key for row in rows], pa.utf8()),
+        "_version": pa.array([row.version for row in rows], pa.utf8()),
+        "_op": pa.array([row.op for row in rows], pa.uint8()),
+        "_commit": pa.array([row.commit for row in rows], pa.int64()).cast(_UTC),
+    }
+    for at, (item, kind) in enumerate(items.items()):
+        arrays[column(item)] = typed(kind, [row.values[at] for row in rows])
+    return pl.DataFrame(pl.from_arrow(pa.table(arrays)))
+
+
 def table_rows(rows: Sequence[Rows]) -> pl.DataFrame:
     """Rows of `theme.<store>_source`, of one feed and partition. One that belongs to no golden
     record is a deleted one."""
@@ -243,7 +277,8 @@ def table_rows(rows: Sequence[Rows]) -> pl.DataFrame:
         for field, item, kind in first.feed.fields
     ]
     key = pl.col("theme key")
-    frames = [some.frame.with_columns(some.keys.alias("theme key")) for some in rows]
+    names = ["_key", "_version", "_commit", *dict.fromkeys(column(item) for _, item, _ in first.feed.fields)]
+    frames = [some.frame.select(names).with_columns(some.keys.alias("theme key")) for some in rows]
     return pl.concat(frames, how="vertical").select(
         pl.lit(first.plan.station).alias("station"),
         pl.lit(first.plan.resource).alias("resource"),

@@ -24,6 +24,7 @@ from sinks.themes.build import (
     DELETED,
     HELD,
     Built,
+    Few,
     Rows,
     build,
     golden_key,
@@ -39,13 +40,14 @@ from sinks.themes.table import Cleared
 
 @dataclass(slots=True)
 class Landing:
-    """changes: for Redis, in order. keys, values, notes: for the contributions. rows, held, cleared:
-    for ClickHouse."""
+    """changes: for Redis, in order. keys, values, notes: for the contributions. rows, few, held,
+    cleared: for ClickHouse."""
 
     changes: Changes = field(default_factory=Changes)
     keys: list[bytes] = field(default_factory=list)
     values: list[bytes] = field(default_factory=list)
     rows: list[Rows] = field(default_factory=list)
+    few: list[Few] = field(default_factory=list)
     held: list[tuple[StoreName, dict[str, object]]] = field(default_factory=list)
     notes: list[tuple[str, bytes]] = field(default_factory=list)
     cleared: list[Cleared] = field(default_factory=list)
@@ -207,7 +209,8 @@ def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: R
     through = pl.DataFrame(
         {"_key": earlier["_key"], **{f"k{number}": keys for number, keys in enumerate(passed)}}
     ).unique(maintain_order=True)
-    moves = through.join(final, on="_key", how="left", maintain_order="left")
+    # Keys whose last change a truncate has made void have nothing to be withdrawn from.
+    moves = through.join(final, on="_key", how="inner", maintain_order="left")
     for number, feed in enumerate(plan.feeds):
         there = pl.col(f"k{number}")
         elsewhere = moves.filter(there.is_not_null() & there.ne_missing(pl.col(f"last{number}")))

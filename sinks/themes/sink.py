@@ -28,6 +28,7 @@ from datarail.train import Car, as_batch
 from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores, key_prefix
 from sinks.latest import VERSION_WIDTH, Latest, latest
+from sinks.latest_few import FewLatest, latest_few
 from sinks.partition import Partition, gathered, not_void, truncate_note
 from sinks.past import Past
 from sinks.planned import BEHIND, CATCHING_UP, FRESH
@@ -35,6 +36,7 @@ from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.texts import as_bytes
 from sinks.themes.build import DELETED, homeless_texts, theme_keys_of
+from sinks.themes.few import is_plain, land_few
 from sinks.themes.golden import Changes, Golden
 from sinks.themes.landing import Landing, former_values, land, land_held, with_former, withdrawals
 from sinks.themes.plan import ResourcePlan, fingerprint, plan_station
@@ -231,6 +233,10 @@ class ThemesSink:
         landing = Landing()
         for resource, some in cars.items():
             plan = self._plans[part.station][resource]
+            few = latest_few(some, plan.items) if is_plain(plan) else None
+            if few is not None:
+                self._gather_few(landing, part, plan, few)
+                continue
             reduced = latest([as_batch(car) for car in some], plan.items)
             truncated = part.truncated(resource)
             if reduced.truncated is not None:
@@ -256,6 +262,8 @@ class ThemesSink:
         part.contributions.put(landing.keys, landing.values, mark if later else None, landing.notes)
         for rows in landing.rows:
             self._tables.add(rows)
+        for few in landing.few:
+            self._tables.add_few(few)
         for truncate in landing.cleared:
             self._tables.add_cleared(truncate)
         for store, row in landing.held:
@@ -282,6 +290,14 @@ class ThemesSink:
             there = dict(zip(held, part.without_void(part.contributions.get(held), truncated), strict=True))
             there |= dict(zip(landing.keys[start:], landing.values[start:], strict=True))
             land_held(landing, reduced, there, plan)
+
+    def _gather_few(self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: FewLatest) -> None:
+        truncated = part.truncated(plan.resource)
+        reduced = reduced.without_void(truncated)
+        prefix = key_prefix(plan.resource)
+        keys = [prefix + row.key.encode() for row in reduced.good]
+        known = part.without_void(part.contributions.get(keys), truncated) if keys else []
+        land_few(landing, reduced, known, plan, part.number)
 
     def _with_former(
         self, frame: pl.DataFrame, at: int, items: list[str], old: bytes | None, plan: ResourcePlan

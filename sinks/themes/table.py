@@ -21,7 +21,7 @@ from datarail.position import Mark
 from datarail.themes import Theme
 from datarail.types import clickhouse_type
 from sinks.clickhouse import ClickHouse, create_database, create_table, literal, quoted
-from sinks.themes.build import Rows, table_rows, version_parts
+from sinks.themes.build import Few, Rows, table_rows, together, version_parts
 from sinks.themes.plan import FeedPlan
 from sinks.themes.view import view
 
@@ -66,6 +66,7 @@ class ThemeTables:
         self._store = store
         self._themes = themes
         self._rows: dict[tuple[FeedPlan, int], list[Rows]] = {}
+        self._few: dict[tuple[FeedPlan, int], list[Few]] = {}
         self._held: dict[StoreName, list[dict[str, object]]] = {}
         self._cleared: list[Cleared] = []
         self._marks: dict[Place, Mark] = {}
@@ -92,6 +93,10 @@ class ThemeTables:
             self._rows.setdefault((rows.feed, rows.partition), []).append(rows)
             self._count += rows.frame.height
 
+    def add_few(self, few: Few) -> None:
+        self._few.setdefault((few.feed, few.partition), []).append(few)
+        self._count += 1
+
     def add_held(self, store: StoreName, row: dict[str, object]) -> None:
         """A contribution that a newer held change is to be told of: station, resource, feed,
         source_key, version (hex), held_since (µs)."""
@@ -109,9 +114,12 @@ class ThemeTables:
     def flush(self) -> dict[Place, Mark]:
         """Land all that waits; returns the marks. Repeating after an error is safe: rows replace
         each other by version."""
-        if not (self._rows or self._held or self._cleared or self._marks):
+        if not (self._rows or self._few or self._held or self._cleared or self._marks):
             return {}
         self._open()
+        for place, few in self._few.items():
+            self._rows.setdefault(place, []).append(together(few))
+        self._few = {}
         by_store: dict[StoreName, list[pl.DataFrame]] = {}
         for (feed, _), some in self._rows.items():
             by_store.setdefault(feed.store, []).append(table_rows(some))
