@@ -20,6 +20,7 @@ from connectors.log_topics import away, end
 from connectors.train_builder import Packed
 from datarail import metrics, topics
 from datarail.errors import Terminal, Transient
+from datarail.metrics import of
 from datarail.settings import Settings
 from datarail.train import Manifest, encode
 
@@ -159,12 +160,12 @@ class Shipper:
     def _count(self, sent: _Sent) -> None:
         now = time.time()
         station = self.station
-        metrics.BYTES.labels("captured", station).inc(sent.size)
-        metrics.TRAIN_ROWS.labels("captured", station).observe(sent.manifest.rows)
-        metrics.PROGRESS.labels("captured").set(now)
+        of(metrics.BYTES, "captured", station).inc(sent.size)
+        of(metrics.TRAIN_ROWS, "captured", station).observe(sent.manifest.rows)
+        of(metrics.PROGRESS, "captured").set(now)
         for car in sent.manifest.cars:
             for op, rows in car.ops.items():
-                metrics.ROWS.labels("captured", station, car.resource, op).inc(rows)
-            metrics.FRESHNESS.labels("captured", station, car.resource).observe(
+                of(metrics.ROWS, "captured", station, car.resource, op).inc(rows)
+            of(metrics.FRESHNESS, "captured", station, car.resource).observe(
                 max(0.0, now - car.first_commit / 1e6)
             )

@@ -3,13 +3,18 @@
 from __future__ import annotations
 
 import time
+from bisect import bisect_left
 from collections import deque
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
+from datarail.metrics import FEW
+
 #: Buckets grow by 5 %: 0.1 ms to some 4 hours.
 _EDGES: npt.NDArray[np.float64] = 1e-4 * np.power(1.05, np.arange(386, dtype=np.float64))
+_EDGE_LIST: list[float] = _EDGES.tolist()
 _SLICE, _SLICES = 5.0, 12
 
 
@@ -19,12 +24,17 @@ class Freshness:
     def __init__(self) -> None:
         self._slices: deque[tuple[float, npt.NDArray[np.int64]]] = deque(maxlen=_SLICES)
 
-    def add(self, seconds: npt.NDArray[np.float64], now: float | None = None) -> None:
+    def add(self, seconds: npt.NDArray[np.float64] | Sequence[float], now: float | None = None) -> None:
         """Count ages. Negative ones (clocks that disagree) count as the smallest."""
         now = time.monotonic() if now is None else now
         if not self._slices or now - self._slices[-1][0] >= _SLICE:
             self._slices.append((now, np.zeros(len(_EDGES) + 1, dtype=np.int64)))
-        self._slices[-1][1][:] += np.bincount(np.searchsorted(_EDGES, seconds), minlength=len(_EDGES) + 1)
+        counts = self._slices[-1][1]
+        if len(seconds) <= FEW:
+            for each in seconds:
+                counts[bisect_left(_EDGE_LIST, each)] += 1
+            return
+        counts[:] += np.bincount(np.searchsorted(_EDGES, seconds), minlength=len(_EDGES) + 1)
 
     def read(self, now: float | None = None) -> dict[str, float | None]:
         """{"p50", "p99"} in milliseconds, {"rate"} in rows a second; None when all is quiet."""

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import functools
 import os
+from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 from prometheus_client import Counter, Gauge, Histogram, start_http_server
+
+#: Up to so many values plain Python is cheaper than a call to NumPy.
+FEW = 12
 
 _BY = ["hop", "station", "resource"]
 
@@ -34,12 +40,23 @@ REPEATS = Counter("datarail_repeats_dropped", "Changes a hop had already passed"
 GAPS = Counter("datarail_gaps", "Sequence gaps a hop has seen: each is a lost change", ["hop", "station"])
 
 
-def observe(histogram: Histogram, values: npt.NDArray[np.float64]) -> None:
+@functools.cache
+def of(metric: Any, *labels: str) -> Any:
+    """`metric.labels(...)`, kept: finding the child anew takes as long as cleaning a row."""
+    return metric.labels(*labels)
+
+
+def observe(histogram: Histogram, values: npt.NDArray[np.float64] | Sequence[float]) -> None:
     """Observe many values of one labelled histogram at once.
 
     prometheus_client has no such call, and one `observe` per row would cost more than cleaning it:
-    hence the private names.
+    hence the private names. A few are still cheaper one by one.
     """
+    if len(values) <= FEW:
+        for value in values:
+            histogram.observe(value)
+        return
+    values = np.asarray(values)
     # An upper bound holds its own value (le): the first bound not below the value is its bucket.
     counts = np.bincount(
         np.searchsorted(histogram._upper_bounds, values), minlength=len(histogram._upper_bounds)

@@ -271,9 +271,9 @@ class Loop:
             if end is not None:
                 lag = max(end - mark.offset, 0)
                 behind += lag
-                metrics.LAG.labels(self.sink.name, partition.topic, str(partition.partition)).set(lag)
+                metrics.of(metrics.LAG, self.sink.name, partition.topic, str(partition.partition)).set(lag)
         if not behind:  # a sink that has landed all there is has not stalled
-            metrics.PROGRESS.labels(self.sink.name).set_to_current_time()
+            metrics.of(metrics.PROGRESS, self.sink.name).set_to_current_time()
 
 
 class _Stopped(Exception):

@@ -8,16 +8,16 @@ from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
-from prometheus_client import Histogram
 
 from datarail import metrics
 from datarail.freshness import Freshness
+from datarail.metrics import of
 from datarail.position import Lane
-from datarail.train import Train, as_batch
+from datarail.small_car import COMMIT, SmallCar
+from datarail.train import Train
 
 #: Ages looked at per car; a car of more rows is sampled evenly, each sample standing for many.
 _SAMPLES = 256
-_EDGES = np.array(metrics.FRESHNESS._upper_bounds[:-1])
 
 
 @dataclass(slots=True, frozen=True)
@@ -27,28 +27,27 @@ class Cargo:
     station: str
     resource: str
     ops: dict[str, int]
-    commits: npt.NDArray[np.int64]
-    weight: float
+    commits: npt.NDArray[np.int64] | list[int]
+    weight: int
 
 
 def cargo(train: Train) -> list[Cargo]:
     """The countable part of a train, without keeping its cars in memory."""
     found = []
     for index, entry in enumerate(train.manifest.cars):
-        commits = np.zeros(0, dtype=np.int64)
+        commits: npt.NDArray[np.int64] | list[int] = []
         step = 1
         # Only the stream lane is fresh or late; a snapshot row was committed long before.
         if entry.lane is Lane.STREAM and entry.rows:
-            if train.cars:
-                step = entry.rows // _SAMPLES + 1
-                column = as_batch(train.cars[index]).column("_commit")
-                commits = (
-                    np.asarray(column.to_numpy(zero_copy_only=False))[::step]
-                    .astype("M8[us]")
-                    .astype(np.int64)
-                )
+            car = train.cars[index] if train.cars else None
+            if car is None:
+                commits = [entry.first_commit, entry.last_commit]
+            elif isinstance(car, SmallCar):
+                commits = [row[COMMIT] for row in car.rows]
             else:
-                commits = np.array([entry.first_commit, entry.last_commit], dtype=np.int64)
+                step = entry.rows // _SAMPLES + 1
+                column = car.column("_commit").to_numpy(zero_copy_only=False)
+                commits = np.asarray(column)[::step].astype("M8[us]").astype(np.int64)
         found.append(Cargo(train.manifest.station, entry.resource, entry.ops, commits, step))
     return found
 
@@ -63,22 +62,22 @@ class Watch:
 
     def passed(self, train: Train, size: int) -> None:
         """A train was written; `size` in bytes as it was in Kafka."""
-        metrics.BYTES.labels(self.hop, train.manifest.station).inc(size)
+        of(metrics.BYTES, self.hop, train.manifest.station).inc(size)
         for entry in train.manifest.cars:
             for op, count in entry.ops.items():
-                metrics.ROWS.labels(self.hop, train.manifest.station, entry.resource, op).inc(count)
-        metrics.TRAIN_ROWS.labels(self.hop, train.manifest.station).observe(train.manifest.rows)
+                of(metrics.ROWS, self.hop, train.manifest.station, entry.resource, op).inc(count)
+        of(metrics.TRAIN_ROWS, self.hop, train.manifest.station).observe(train.manifest.rows)
 
     def landed(self, cargoes: list[Cargo]) -> None:
         """These rows can be queried now."""
         now = time.time()
         for load in cargoes:
-            if len(load.commits):
-                ages = np.maximum(now - load.commits / 1e6, 0.0)
-                ages = np.repeat(ages, int(load.weight)) if load.weight > 1 else ages
-                self._fresh[load.station, load.resource].add(ages)
-                _observe(metrics.FRESHNESS.labels(self.hop, load.station, load.resource), ages)
-        metrics.PROGRESS.labels(self.hop).set(now)
+            if len(load.commits) == 0:
+                continue
+            ages = _ages(load, now)
+            self._fresh[load.station, load.resource].add(ages)
+            metrics.observe(of(metrics.FRESHNESS, self.hop, load.station, load.resource), ages)
+        of(metrics.PROGRESS, self.hop).set(now)
 
     def show(self) -> None:
         """Bring the quantiles of the last minute up to date, at most every second."""
@@ -95,11 +94,8 @@ class Watch:
             metrics.RATE.labels(self.hop, station, resource).set(read["rate"] or 0.0)
 
 
-def _observe(histogram: Histogram, ages: npt.NDArray[np.float64]) -> None:
-    # prometheus-client has no way to observe many at once; one call a row would cost more
-    # than landing the row does.
-    counts = np.bincount(np.searchsorted(_EDGES, ages), minlength=len(_EDGES) + 1)
-    for bucket, count in zip(histogram._buckets, counts, strict=True):
-        if count:
-            bucket.inc(int(count))
-    histogram._sum.inc(float(ages.sum()))
+def _ages(load: Cargo, now: float) -> npt.NDArray[np.float64] | list[float]:
+    if isinstance(load.commits, list):
+        return [max(now - commit / 1e6, 0.0) for commit in load.commits]
+    ages = np.maximum(now - load.commits / 1e6, 0.0)
+    return np.repeat(ages, load.weight) if load.weight > 1 else ages

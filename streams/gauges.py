@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import defaultdict
 
 import numpy as np
 import numpy.typing as npt
@@ -10,6 +11,7 @@ import pyarrow as pa
 
 from datarail import metrics
 from datarail.freshness import Freshness
+from datarail.metrics import of
 from datarail.position import Lane
 from datarail.small_car import COMMIT, SmallCar
 from datarail.train import Car
@@ -19,18 +21,18 @@ from streams.passage import Departure
 HOP = "cleaned"
 
 
-def _commits(car: Car) -> npt.NDArray[np.int64]:
+def _ages(car: Car, now: float) -> npt.NDArray[np.float64] | list[float]:
     if isinstance(car, SmallCar):
-        return np.array([row[COMMIT] for row in car.rows], np.int64)
+        return [max(now - row[COMMIT] / 1e6, 0.0) for row in car.rows]
     commits: npt.NDArray[np.int64] = car.column("_commit").cast(pa.int64()).to_numpy()
-    return commits
+    return np.maximum(now - commits / 1e6, 0)
 
 
 class Gauges:
     """Numbers of the streams process."""
 
     def __init__(self) -> None:
-        self._recent: dict[tuple[str, str], Freshness] = {}
+        self._recent: dict[tuple[str, str], Freshness] = defaultdict(Freshness)
 
     def opened(self, station: str, opened: Opened) -> None:
         """Count what opening a raw record found."""
@@ -45,21 +47,21 @@ class Gauges:
         """Count a clean train, once it is acknowledged. Ages are of the stream lane alone: a row
         of a snapshot is as old as its table."""
         now = time.time()
-        metrics.BYTES.labels(HOP, station).inc(len(departure.value))
-        metrics.TRAIN_ROWS.labels(HOP, station).observe(departure.manifest.rows)
+        of(metrics.BYTES, HOP, station).inc(len(departure.value))
+        of(metrics.TRAIN_ROWS, HOP, station).observe(departure.manifest.rows)
         for made in departure.made:
             entry = made.entry
             for op, count in entry.ops.items():
-                metrics.ROWS.labels(HOP, station, entry.resource, op).inc(count)
+                of(metrics.ROWS, HOP, station, entry.resource, op).inc(count)
             for rule, count in (made.held_by_rule or {}).items():
                 metrics.HELD.labels(station, entry.resource, rule).inc(count)
             if made.missing:
                 metrics.ERRORS.labels(HOP, "schema_drift").inc()
             if entry.rows and entry.lane == Lane.STREAM:
-                ages = np.maximum(now - _commits(made.car) / 1e6, 0)
-                metrics.observe(metrics.FRESHNESS.labels(HOP, station, entry.resource), ages)
-                self._recent.setdefault((station, entry.resource), Freshness()).add(ages)
-        metrics.PROGRESS.labels(HOP).set(now)
+                ages = _ages(made.car, now)
+                metrics.observe(of(metrics.FRESHNESS, HOP, station, entry.resource), ages)
+                self._recent[station, entry.resource].add(ages)
+        of(metrics.PROGRESS, HOP).set(now)
 
     def refresh(self) -> None:
         """Set the gauges of the last minute; called every few seconds."""
@@ -73,4 +75,4 @@ class Gauges:
 
     def lag(self, topic: str, partition: int, records: int) -> None:
         """Raw records of a partition that are not cleaned yet."""
-        metrics.LAG.labels(HOP, topic, partition).set(records)
+        of(metrics.LAG, HOP, topic, str(partition)).set(records)
