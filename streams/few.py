@@ -3,7 +3,7 @@
 Polars' price is per expression: a car costs it two milliseconds, whatever its rows. Under a light
 load with many resources nearly every car has one row. So small cars are read here, and given up at
 the first doubt (a spelling to mend, a value that does not read, a rule that is not surely kept):
-the whole car then goes the way of the others, which alone finds and tells what is wrong.
+such rows then go the way of larger cars, which alone finds and tells what is wrong.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def moments(now: datetime) -> dict[str, str]:
 
 
 class FewCleaner:
-    """Cleans small cars of one resource; of a car that it does not take it changes nothing."""
+    """Cleans small cars of one resource; a row that it does not take stays as it is."""
 
     def __init__(self, resource: Resource) -> None:
         self._items = resource.items
@@ -58,15 +58,21 @@ class FewCleaner:
         self._judges = len(self._rules) == len(rules) and not {NOW, TODAY} & resource.items.keys()
         self._layouts: dict[Shape, _Layout | None] = {}
 
-    def clean(self, car: SmallCar, moments: Mapping[str, str]) -> SmallCar | None:
-        """The clean car of a raw one; None where anything in it is in doubt."""
+    def clean(self, car: SmallCar, moments: Mapping[str, str]) -> list[SmallCar]:
+        """A raw car's rows, in order, as cars: clean ones, and raw ones of rows that are in doubt."""
         layout = self._layout(car.shape)
         if layout is None:
-            return None
-        try:
-            return SmallCar(layout.shape, [self._row(row, layout, moments) for row in car.rows])
-        except Doubt:
-            return None
+            return [car]
+        parts: list[SmallCar] = []
+        for row in car.rows:
+            try:
+                made, now = self._row(row, layout, moments), layout.shape
+            except Doubt:
+                made, now = row, car.shape
+            if not parts or parts[-1].shape is not now:
+                parts.append(SmallCar(now))
+            parts[-1].rows.append(made)
+        return parts
 
     def _layout(self, raw: Shape) -> _Layout | None:
         if raw not in self._layouts:
@@ -110,6 +116,11 @@ class FewCleaner:
         if key:
             return orjson.dumps([row[places[item]] for item in key]).decode()
         return f"{row[EPOCH]}.{row[POS]}.{row[IDX]}.{row[PART]}"
+
+
+def as_written(car: SmallCar) -> SmallCar:
+    """The raw car that a clean one was made of."""
+    return SmallCar(shape(car.shape.items), [row[: car.shape.key] for row in car.rows])
 
 
 class _Layout:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import compress
@@ -21,7 +21,7 @@ from datarail.small_car import COMMIT, FEW, OP, SmallCar, to_batch
 from datarail.train import Car, CarEntry, Manifest, as_batch, encode, merge_seq
 from streams.clean import Cleaned, Cleaner, carried
 from streams.envelope import Envelope, Records
-from streams.few import FewCleaner, moments
+from streams.few import FewCleaner, as_written, moments
 from streams.marks import Passed
 from streams.opening import Opened
 from streams.quarantine import LARGEST_RECORD, held_records
@@ -100,7 +100,8 @@ class Passage:
                     batch = as_batch(car)
                     made.append(self._hold(name, lane, batch, partition, TooLarge(_too_large(batch.nbytes))))
                 elif isinstance(car, SmallCar):
-                    made += self._few_or_all(name, lane, car, partition, now)
+                    for part in self._few[name].clean(car, now) if name in self._few else [car]:
+                        made += self._few_or_all(name, lane, part, partition)
                 else:
                     made += self._safely(name, lane, car, partition)
         made += self._lost(opened, made)
@@ -120,23 +121,21 @@ class Passage:
         kept = [pair for each in opened for pair in each.quarantined]
         return Departure(value, headers, manifest, made, kept)
 
-    def _few_or_all(
-        self, name: str, lane: Lane, car: SmallCar, partition: int, now: Mapping[str, str]
-    ) -> list[Made]:
-        cleaned = self._few[name].clean(car, now) if name in self._few else None
-        if cleaned is None:
+    def _few_or_all(self, name: str, lane: Lane, car: SmallCar, partition: int) -> list[Made]:
+        """A car that streams.few has cleaned, or one that it has not."""
+        if car.shape.cleaned is None:
             return self._safely(name, lane, car.batch(), partition)
-        records = self._envelopes[name].few(cleaned, self._clock() // 1000)
+        records = self._envelopes[name].few(car, self._clock() // 1000)
         if max(map(len, records.values)) > LARGEST_RECORD:
-            return self._safely(name, lane, car.batch(), partition)
-        commits = [row[COMMIT] for row in cleaned.rows]
-        ops = [chr(row[OP]) for row in cleaned.rows]
+            return self._safely(name, lane, as_written(car).batch(), partition)
+        commits = [row[COMMIT] for row in car.rows]
+        ops = [chr(row[OP]) for row in car.rows]
         entry = CarEntry(
             *(name, lane, len(ops), {op: ops.count(op) for op in sorted(set(ops))}),
             first_commit=min(commits),
             last_commit=max(commits),
         )
-        return [Made(entry, cleaned, topics.clean(self.station, name), records)]
+        return [Made(entry, car, topics.clean(self.station, name), records)]
 
     def _safely(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int) -> list[Made]:
         """Clean a car; where that fails, find the rows at fault and hold them."""
