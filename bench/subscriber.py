@@ -7,7 +7,7 @@ source's own, in microseconds, as the raw train carries it; both are told by the
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from multiprocessing.connection import Connection
 
 import numpy as np
@@ -21,15 +21,15 @@ from datarail.train import as_batch, decode
 I64 = npt.NDArray[np.int64]
 
 
-def listen(servers: str, station: str, pipe: Connection) -> None:
-    """Read from the topics' ends on until the pipe says something; sends "ready" first, and at the
-    end {"raw" | "clean": (commit, seen)}, microseconds since 1970, one entry a change."""
+def listen(servers: str, station: str, resources: Sequence[str], pipe: Connection) -> None:
+    """Read the raw topic and the clean topics of some resources, from their ends on, until the pipe
+    says something; sends "ready" first, and at the end {"raw" | "clean": (commit, seen)}, microseconds
+    since 1970, one entry a change."""
     consumer = KafkaConsumer(
         bootstrap_servers=servers, enable_auto_commit=False, fetch_min_bytes=1, fetch_max_wait_ms=500
     )
     raw = topics.raw(station)
-    clean = f"clean.{station.partition('.')[0]}."
-    wanted = [name for name in consumer.topics() if name == raw or name.startswith(clean)]
+    wanted = [raw, *(topics.clean(station, resource) for resource in resources)]
     places = [TopicPartition(name, n) for name in wanted for n in consumer.partitions_for_topic(name) or ()]
     consumer.assign(places)
     consumer.seek_to_end(*places)
@@ -47,7 +47,8 @@ def listen(servers: str, station: str, pipe: Connection) -> None:
             else:
                 records += [(seen, position(record.value)) for record in found]
     consumer.close()
-    pipe.send(_joined(trains, records))
+    seen_at = _joined(trains, records)
+    pipe.send(seen_at if resources else {"raw": seen_at["raw"]})
 
 
 def position(value: bytes) -> int:

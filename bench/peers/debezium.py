@@ -15,7 +15,7 @@ import psutil
 from kafka import KafkaAdminClient, KafkaConsumer, TopicPartition
 
 from bench.backlog import Backlog
-from bench.latency import load
+from bench.load import load
 from bench.peers.connect import TUNINGS, Worker
 from bench.rail import Rail
 from bench.report import Report, quantile

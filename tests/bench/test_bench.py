@@ -15,7 +15,8 @@ from bench.backlog import Backlog, Extent
 from bench.details import Details
 from bench.document import Figures, blocks, filled
 from bench.hops import Sample, covers, reached
-from bench.latency import Latency, update_script
+from bench.latency import Latency, watched
+from bench.load import update_script
 from bench.profiling import hottest
 from bench.rail import indicators_text
 from bench.report import Report, quantile
@@ -101,6 +102,16 @@ def test_the_steady_load_updates_one_row_by_its_key(number: int) -> None:
     assert "random(7, 99)" in script
     assert script.count("UPDATE") == 1
     assert f"WHERE {table.key} = " in script
+
+
+def test_a_steady_load_of_larger_commits_updates_whole_blocks() -> None:
+    script = update_script(tables(1)[0], Extent(150, 1000), 100)
+    assert "random(2, 9) * 100" in script
+    assert ":n + 99" in script
+
+
+def test_the_subscriber_reads_one_resource_of_each_shape() -> None:
+    assert {table.name for table in watched(tables(32))} == {"w01_resident", "w02_firm", "w03_event"}
 
 
 def test_the_position_is_the_sources_not_a_value_that_looks_like_it() -> None:
