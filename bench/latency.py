@@ -13,7 +13,7 @@ import numpy.typing as npt
 from bench.backlog import Backlog
 from bench.hops import Hops
 from bench.load import load
-from bench.observers import Observers, Sight
+from bench.observers import Observers, Sight, machine_seconds
 from bench.probe import probe
 from bench.rail import STATION, Rail
 from bench.report import Report, quantile
@@ -52,13 +52,16 @@ def latency(
     only_raw: capture alone is looked at. Tables of events must be among the rail's otherwise.
     """
     with closing(Hops(rail.settings, STATION)) as hops, Observers(_observers(rail, only_raw)) as observers:
-        before, used = hops.captured(Lane.STREAM), observers.cpu()
+        before, used, machine = hops.captured(Lane.STREAM), observers.cpu(), machine_seconds()
         sizes = {kind: hops.bytes(kind) for kind in ("raw", "train", "clean")}
         began = time.time()
         with Usage(rail.settings) as usage:
             loaded = load(rail, backlog, rate, seconds + WARM_UP, each)
         took = time.time() - began
         beside = {name: now - used[name] for name, now in observers.cpu().items()}
+        beside["pgbench"] = loaded.cpu
+        known = sum(beside.values()) + sum(usage.cpu.values())
+        beside["strangers"] = max(0.0, machine_seconds() - machine - known)
         # Probes end first, or the line would never be still; the subscriber when all has arrived:
         # to leave the late ones out would flatter the line.
         seen = observers.stop("probe")
@@ -66,7 +69,7 @@ def latency(
         seen |= observers.stop("subscriber")
         written = {kind: hops.bytes(kind) - size for kind, size in sizes.items()}
     ages = {hop: _between(sight, began + WARM_UP, began + took) for hop, sight in seen.items()}
-    return Latency(rate, loaded.rows, ages, usage.cpu, took, written, {"pgbench": loaded.cpu, **beside})
+    return Latency(rate, loaded.rows, ages, usage.cpu, took, written, beside)
 
 
 def tell(report: Report, name: str, run: Latency) -> None:

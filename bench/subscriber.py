@@ -1,14 +1,18 @@
 """A reader of its own: notes when raw trains and clean records come out of Kafka.
 
-Runs in a process beside the line and is no part of it. The commit time of each change is the
-source's own, in microseconds, as the raw train carries it; both are told by the same clock.
+Runs in a process beside the line and is no part of it, so it looks at a sample: the first partition
+of the raw topic and of the clean topics it is told. What it saw is joined with the commits only
+afterwards, when the line is still. The commit time of each change is the source's own, in
+microseconds, as the raw train carries it; both are told by the same clock.
 """
 
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import closing
 from multiprocessing.connection import Connection
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -28,27 +32,50 @@ def listen(servers: str, station: str, resources: Sequence[str], pipe: Connectio
     consumer = KafkaConsumer(
         bootstrap_servers=servers, enable_auto_commit=False, fetch_min_bytes=1, fetch_max_wait_ms=500
     )
-    raw = topics.raw(station)
-    wanted = [raw, *(topics.clean(station, resource) for resource in resources)]
-    places = [TopicPartition(name, n) for name in wanted for n in consumer.partitions_for_topic(name) or ()]
-    consumer.assign(places)
-    consumer.seek_to_end(*places)
-    for place in places:
-        consumer.position(place)
-    trains: list[tuple[int, bytes, list[tuple[str, bytes]]]] = []
-    records: list[tuple[int, int]] = []
-    pipe.send("ready")
-    while not pipe.poll():
-        polled = consumer.poll(timeout_ms=200)
-        seen = time.time_ns() // 1000
-        for place, found in polled.items():
-            if place.topic == raw:
-                trains += [(seen, record.value, record.headers) for record in found]
-            else:
-                records += [(seen, position(record.value)) for record in found]
-    consumer.close()
-    seen_at = _joined(trains, records)
-    pipe.send(seen_at if resources else {"raw": seen_at["raw"]})
+    with closing(consumer):
+        raw = TopicPartition(topics.raw(station), 0)
+        whole = [TopicPartition(raw.topic, each) for each in consumer.partitions_for_topic(raw.topic) or (0,)]
+        begin = dict(consumer.end_offsets(whole))
+        places = [raw, *(TopicPartition(topics.clean(station, resource), 0) for resource in resources)]
+        consumer.assign(places)
+        consumer.seek_to_end(*places)
+        for place in places:
+            consumer.position(place)
+        trains: dict[int, int] = {}
+        records: list[tuple[int, int]] = []
+        pipe.send("ready")
+        while not pipe.poll():
+            polled = consumer.poll(timeout_ms=200)
+            seen = time.time_ns() // 1000
+            for place, found in polled.items():
+                if place == raw:
+                    trains |= {record.offset: seen for record in found}
+                else:
+                    records += [(position(record.value), seen) for record in found]
+        commits: dict[int, int] = {}
+        sight = []
+        for record in between(consumer, begin):
+            for pos, commit in _commits(record.value, record.headers):
+                commits[pos] = commit
+                if record.partition == raw.partition and record.offset in trains:
+                    sight.append((commit, trains[record.offset]))
+    told = {"raw": columns(sight)}
+    if resources:
+        told["clean"] = columns((commits[pos], at) for pos, at in records if pos in commits)
+    pipe.send(told)
+
+
+def between(consumer: KafkaConsumer, begin: dict[TopicPartition, int]) -> Iterator[Any]:
+    """Every record from these offsets up to the partitions' present ends."""
+    left = {place: end for place, end in consumer.end_offsets(list(begin)).items() if end > begin[place]}
+    consumer.assign(list(left))
+    for place in left:
+        consumer.seek(place, begin[place])
+    while left:
+        for place, found in consumer.poll(timeout_ms=200).items():
+            yield from found
+            if place in left and found[-1].offset + 1 >= left[place]:
+                del left[place]
 
 
 def position(value: bytes) -> int:
@@ -58,19 +85,11 @@ def position(value: bytes) -> int:
     return int(value[start : value.index(b",", start)])
 
 
-def _joined(
-    trains: list[tuple[int, bytes, list[tuple[str, bytes]]]], records: list[tuple[int, int]]
-) -> dict[str, tuple[I64, I64]]:
-    commits: dict[int, int] = {}
-    commit, seen = [], []
-    for at, value, headers in trains:
-        for car in map(as_batch, decode(value, headers).cars):
-            when = car.column("_commit").cast(pa.int64()).to_pylist()
-            commits.update(zip(car.column("_pos").to_pylist(), when, strict=True))
-            commit += when
-            seen += [at] * car.num_rows
-    known = [(commits[pos], at) for at, pos in records if pos in commits]
-    return {"raw": columns(zip(commit, seen, strict=True)), "clean": columns(known)}
+def _commits(value: bytes, headers: list[tuple[str, bytes]]) -> Iterator[tuple[int, int]]:
+    """Position and commit time (µs) of every change of a raw train."""
+    for car in map(as_batch, decode(value, headers).cars):
+        when = car.column("_commit").cast(pa.int64()).to_pylist()
+        yield from zip(car.column("_pos").to_pylist(), when, strict=True)
 
 
 def columns(pairs: Iterable[tuple[int, int]]) -> tuple[I64, I64]:
