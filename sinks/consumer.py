@@ -21,6 +21,9 @@ log = logging.getLogger(__name__)
 FETCH_BYTES = 16 << 20
 #: Seconds until a station just attached is noticed.
 LOOK_EVERY = 2.0
+#: What a reader who need not be quick waits for: each fetch of a single train costs broker and
+#: client what one of many costs.
+PATIENT_BYTES, PATIENT_MS = 256 << 10, 200
 
 
 class Partitions:
@@ -65,8 +68,11 @@ class Partitions:
         return given
 
 
-def open_consumer(servers: str, group: str, pattern: str) -> tuple[KafkaConsumer, Partitions]:
-    """A consumer that commits by hand, and its partitions. Raises Transient or Terminal."""
+def open_consumer(
+    servers: str, group: str, pattern: str, *, patient: bool = False
+) -> tuple[KafkaConsumer, Partitions]:
+    """A consumer that commits by hand, and its partitions. patient: trains may wait a fifth of a
+    second for company. Raises Transient or Terminal."""
     try:
         consumer = KafkaConsumer(
             bootstrap_servers=servers,
@@ -74,7 +80,8 @@ def open_consumer(servers: str, group: str, pattern: str) -> tuple[KafkaConsumer
             group_id=group,
             enable_auto_commit=False,
             auto_offset_reset="earliest",
-            fetch_min_bytes=1,
+            fetch_min_bytes=PATIENT_BYTES if patient else 1,
+            fetch_max_wait_ms=PATIENT_MS if patient else 500,
             fetch_max_bytes=FETCH_BYTES,
             max_partition_fetch_bytes=FETCH_BYTES // 4,
             max_poll_records=1000,

@@ -23,6 +23,7 @@ from sinks.watch import Cargo, Watch, cargo
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
+Durable = dict[tuple[str, int], Mark]
 
 #: What a sink is handed at once, at most, in rows and in bytes as they were in Kafka.
 ROWS, BYTES = 65_536, 16 << 20
@@ -42,6 +43,7 @@ class Loop:
         self.stopped = stopped
         self.feed: Feed = getattr(sink, "feed", TRAINS)
         self.lands_at_flush: bool = getattr(sink, "lands_at_flush", False)
+        self.flush_beside: Callable[[], Durable] = getattr(sink, "flush_beside", sink.flush)
         self.watch = Watch(sink.name)
         self.consumer: KafkaConsumer = None
         self.partitions: Partitions
@@ -55,12 +57,14 @@ class Loop:
 
     def run(self) -> None:
         self.consumer, self.partitions = self._insisting(
-            lambda: open_consumer(self.settings.kafka, group(self.sink.name), self.feed.pattern)
+            lambda: open_consumer(
+                self.settings.kafka, group(self.sink.name), self.feed.pattern, patient=self.lands_at_flush
+            )
         )
         try:
             while not self.stopped():
                 self._turn()
-            self._flush()
+            self._flush(self.sink.flush)
         except KafkaError as error:
             trouble = kafka_trouble(error)
             raise (
@@ -91,10 +95,13 @@ class Loop:
         for part in _portions(polled, self._open):
             self._write(part)
             if getattr(self.sink, "full", False):
-                self._flush()
+                self._flush(self.flush_beside)
         # Larger blocks are for a sink that is behind: with no more to come, none is waited for.
-        if self.unflushed_since is not None and self._age() >= (self._flush_every if polled else FLUSH_EVERY):
-            self._flush()
+        due = self.unflushed_since is not None and self._age() >= (
+            self._flush_every if polled else FLUSH_EVERY
+        )
+        if due or getattr(self.sink, "flushed_beside", False):
+            self._flush(self.flush_beside)
         self._show()
 
     @property
@@ -107,7 +114,8 @@ class Loop:
     def _patience(self) -> float:
         """Seconds a poll may wait."""
         least = _LULL if self._flush_every > FLUSH_EVERY else 0.0
-        return min(max(FLUSH_EVERY - self._age(), least), 0.5)
+        most = 0.5 if self.flush_beside == self.sink.flush else 0.1  # nobody wakes us when one has ended
+        return min(max(FLUSH_EVERY - self._age(), least), most)
 
     # -- where to go on
 
@@ -225,8 +233,8 @@ class Loop:
         if self.unflushed_since is None:
             self.unflushed_since = time.monotonic()
 
-    def _flush(self) -> None:
-        marks = self._insisting(self.sink.flush)
+    def _flush(self, flush: Callable[[], Durable]) -> None:
+        marks = self._insisting(flush)
         self.unflushed_since = None
         moved = {TopicPartition(*place): mark.offset for place, mark in marks.items()}
         moved = {place: offset for place, offset in moved.items() if place in self.marks}

@@ -33,9 +33,11 @@ class Sink(Protocol):
 
     A sink may also have: `feed` (sinks.feeds.Feed: which topics, how they are opened; clean
     trains unless said), `lands_at_flush` (true: what was written counts as landed, for
-    freshness, when it is flushed; else when written), `full` (true: flush now) and
+    freshness, when it is flushed; else when written), `full` (true: flush now),
     `flush_every` (seconds from the first unflushed train to the flush while more trains come;
-    1 unless said, and 1 when no more come).
+    1 unless said, and 1 when no more come), and `flush_beside` with `flushed_beside` (for a sink
+    that others wait for before it is flushed: begin to flush without waiting and return the marks
+    that have become durable; whether a flush begun has ended and so has marks to return).
     """
 
     name: str

@@ -87,7 +87,8 @@ def prepare(settings: Settings, ports: Mapping[str, int], software: Software) ->
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         command = (
             *java(software, "kafka.tools.StorageTool", "-Xmx128m", "-XX:TieredStopAtLevel=1"),
-            *("format", "--ignore-formatted", "--cluster-id", cluster, "--config", str(conf)),
+            # One word: an id may begin with a dash.
+            *("format", "--ignore-formatted", f"--cluster-id={cluster}", "--config", str(conf)),
         )
         run = subprocess.run(command, capture_output=True, text=True)
         if run.returncode:

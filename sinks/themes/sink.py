@@ -5,7 +5,8 @@ Nothing here must happen exactly once: every store decides by version, so a batc
 whole or cut in another place. A store that is ahead is not changed by what it knows already.
 
 A large batch is told to the stores on a thread of its own, while the next one, of another
-partition, is made ready: so neither Redis nor this process waits for the other.
+partition, is made ready: so neither Redis nor this process waits for the other. ClickHouse is
+always told beside: a golden record does not wait for an insert of others.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ from sinks.themes.few import is_plain, land_few
 from sinks.themes.golden import Changes, Golden
 from sinks.themes.landing import Landing, former_values, land, land_held, with_former, withdrawals
 from sinks.themes.plan import ResourcePlan, fingerprint, plan_station
-from sinks.themes.table import Cleared, ThemeTables
+from sinks.themes.table import Cleared, ThemeTables, Waiting
 
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
@@ -73,6 +74,10 @@ class ThemesSink:
         #: By partition, the batch that is being told to the stores; only its thread touches the
         #: tables meanwhile, and nothing else of that partition is begun.
         self._under_way: dict[Place, tuple[Future[None], Callable[[], None]]] = {}
+        self._flusher = ThreadPoolExecutor(1, "flush")
+        #: What ClickHouse is being told beside; it alone uses the tables' connection meanwhile.
+        self._flushing: tuple[Future[dict[Place, Mark]], Waiting] | None = None
+        self._durable: dict[Place, Mark] = {}  # not yet told to the loop
         self._oldest = 0.0  # when the oldest train not flushed yet was made
 
     @classmethod
@@ -94,6 +99,7 @@ class ThemesSink:
     def resume(self, topic: str, partition: int) -> Mark:
         place = (topic, partition)
         self._settle_all()
+        self._settle_flush()
         self.release(topic, partition)
         part = Partition(topic, partition, self._stores.open(topic, partition))
         try:
@@ -124,9 +130,24 @@ class ThemesSink:
 
     def flush(self) -> dict[Place, Mark]:
         self._settle_all()
-        marks = self._tables.flush()
+        self._settle_flush()
+        self._durable |= self._tables.flush()
         self._oldest = 0.0
-        return marks
+        return self._told()
+
+    @property
+    def flushed_beside(self) -> bool:
+        """Whether a flush beside has ended and its marks have not been asked for."""
+        return self._flushing is not None and self._flushing[0].done()
+
+    def flush_beside(self) -> dict[Place, Mark]:
+        """Begin to flush on a thread; returns the marks that have become durable."""
+        if self._flushing is None or self.flushed_beside or self.full:
+            self._settle_all()
+            self._settle_flush()
+            self._begin_flush(self._tables.take())
+            self._oldest = 0.0
+        return self._told()
 
     def release(self, topic: str, partition: int) -> None:
         """The group gave the partition to somebody else, who may be on this machine."""
@@ -139,11 +160,35 @@ class ThemesSink:
 
     def close(self) -> None:
         self._beside.shutdown()
+        self._flusher.shutdown()
         for part in self._open.values():
             part.contributions.close()
         self._open.clear()
         self._golden.close()
         self._tables.close()
+
+    # -- ClickHouse, beside
+
+    def _begin_flush(self, taken: Waiting) -> None:
+        if taken.count or taken.cleared or taken.marks:
+            self._flushing = (self._flusher.submit(self._tables.land, taken), taken)
+
+    def _settle_flush(self) -> None:
+        """Wait for the flush beside; where the store was away it is tried once more, and Transient
+        raised."""
+        if self._flushing is None:
+            return
+        done, taken = self._flushing
+        try:
+            self._durable |= done.result()
+        except Transient:
+            self._begin_flush(taken)
+            raise
+        self._flushing = None
+
+    def _told(self) -> dict[Place, Mark]:
+        told, self._durable = self._durable, {}
+        return told
 
     # -- where to go on
 

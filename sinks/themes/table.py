@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import polars as pl
 import pyarrow as pa
@@ -59,23 +59,32 @@ class Cleared:
     commit: int
 
 
+@dataclass(slots=True)
+class Waiting:
+    """What one flush lands. rows, few: by feed and partition; held: contributions that a newer held
+    change is to be told of; cleared: truncates; marks: where the partitions are then."""
+
+    rows: dict[tuple[FeedPlan, int], list[Rows]] = field(default_factory=dict)
+    few: dict[tuple[FeedPlan, int], list[Few]] = field(default_factory=dict)
+    held: dict[StoreName, list[dict[str, object]]] = field(default_factory=dict)
+    cleared: list[Cleared] = field(default_factory=list)
+    marks: dict[Place, Mark] = field(default_factory=dict)
+    count: int = 0
+
+
 class ThemeTables:
-    """The ClickHouse edge. Rows wait here until `flush`. Raises Transient and Terminal."""
+    """The ClickHouse edge. Rows wait here until they are taken, and landed. Raises Transient and
+    Terminal. `take` and what adds are of one thread, all else of one thread at a time."""
 
     def __init__(self, store: ClickHouse, themes: Mapping[StoreName, Theme]) -> None:
         self._store = store
         self._themes = themes
-        self._rows: dict[tuple[FeedPlan, int], list[Rows]] = {}
-        self._few: dict[tuple[FeedPlan, int], list[Few]] = {}
-        self._held: dict[StoreName, list[dict[str, object]]] = {}
-        self._cleared: list[Cleared] = []
-        self._marks: dict[Place, Mark] = {}
-        self._count = 0
+        self._waiting = Waiting()
         self._ready = False
 
     @property
     def full(self) -> bool:
-        return self._count >= FULL_ROWS
+        return self._waiting.count >= FULL_ROWS
 
     def mark(self, topic: str, partition: int) -> Mark | None:
         """The trains that have landed; None when there is nothing of the partition."""
@@ -90,51 +99,59 @@ class ThemeTables:
 
     def add(self, rows: Rows) -> None:
         if rows.frame.height:
-            self._rows.setdefault((rows.feed, rows.partition), []).append(rows)
-            self._count += rows.frame.height
+            self._waiting.rows.setdefault((rows.feed, rows.partition), []).append(rows)
+            self._waiting.count += rows.frame.height
 
     def add_few(self, few: Few) -> None:
-        self._few.setdefault((few.feed, few.partition), []).append(few)
-        self._count += 1
+        self._waiting.few.setdefault((few.feed, few.partition), []).append(few)
+        self._waiting.count += 1
 
     def add_held(self, store: StoreName, row: dict[str, object]) -> None:
         """A contribution that a newer held change is to be told of: station, resource, feed,
         source_key, version (hex), held_since (µs)."""
-        self._held.setdefault(store, []).append(row)
-        self._count += 1
+        self._waiting.held.setdefault(store, []).append(row)
+        self._waiting.count += 1
 
     def add_cleared(self, truncate: Cleared) -> None:
         """What a truncate voids: found by the server itself, after the rows that wait have landed."""
-        self._cleared.append(truncate)
+        self._waiting.cleared.append(truncate)
 
     def passed(self, topic: str, partition: int, mark: Mark) -> None:
         """What was added brings the partition to this mark."""
-        self._marks[topic, partition] = mark
+        self._waiting.marks[topic, partition] = mark
+
+    def take(self) -> Waiting:
+        """All that waits, to be landed; what is added from now on waits for the next."""
+        taken, self._waiting = self._waiting, Waiting()
+        return taken
 
     def flush(self) -> dict[Place, Mark]:
-        """Land all that waits; returns the marks. Repeating after an error is safe: rows replace
+        """Land all that waits; returns the marks. After an error it waits still."""
+        marks = self.land(self._waiting)
+        self._waiting = Waiting()
+        return marks
+
+    def land(self, taken: Waiting) -> dict[Place, Mark]:
+        """Land what was taken; returns the marks. Repeating after an error is safe: rows replace
         each other by version."""
-        if not (self._rows or self._few or self._held or self._cleared or self._marks):
+        if not (taken.count or taken.cleared or taken.marks):
             return {}
         self._open()
-        for place, few in self._few.items():
-            self._rows.setdefault(place, []).append(together(few))
-        self._few = {}
         by_store: dict[StoreName, list[pl.DataFrame]] = {}
-        for (feed, _), some in self._rows.items():
+        for (feed, _), some in taken.rows.items():
             by_store.setdefault(feed.store, []).append(table_rows(some))
+        for (feed, _), few in taken.few.items():
+            by_store.setdefault(feed.store, []).append(table_rows([together(few)]))
         for store, frames in by_store.items():
             frame = pl.concat(frames, how="diagonal")
             self._store.insert(_source(store), _with_version(frame))
-        for truncate in self._cleared:
+        for truncate in taken.cleared:
             self._clear(truncate)
-        for store, held in self._held.items():
+        for store, held in taken.held.items():
             self._flag(store, held)
-        marks = dict(self._marks)
-        if marks:
-            self._write_marks(marks)
-        self._rows, self._held, self._cleared, self._marks, self._count = {}, {}, [], {}, 0
-        return marks
+        if taken.marks:
+            self._write_marks(taken.marks)
+        return taken.marks
 
     def forget(self, station: str, topic: str, partition: int) -> None:
         """Take a partition's contributions out: it is being derived anew."""

@@ -382,10 +382,13 @@ def _feed_and_kill(line: Line, arrivals: list[Arrival], portion: int, steps: int
     apply = golden.apply
 
     def some(changes: Any, *_: Any) -> None:
-        chosen = Changes()
+        # Of each record the first few: in a record they are applied in order.
+        chosen, cut = Changes(), set()
         for change in changes:
-            if rng.random() < 0.5:
+            if change[0] not in cut and rng.random() < 0.6:
                 chosen.append(change)
+            else:
+                cut.add(change[0])
         apply(chosen)
 
     golden.apply = dying(golden.apply, some)  # type: ignore[method-assign]
