@@ -21,12 +21,13 @@ from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from functools import lru_cache
+from math import isfinite
 from typing import Any
 
 import orjson
 import pyarrow as pa
 
-from datarail.columns import ADDED, META, WRITTEN, column
+from datarail.columns import ADDED, META, WRITTEN, column, item_of
 from datarail.types import arrow_type
 
 #: Up to so many rows Python's price a value is less than Arrow's a column.
@@ -183,6 +184,40 @@ def to_batch(columns: Shape, rows: Sequence[Row]) -> pa.RecordBatch:
     except (TypeError, ArithmeticError, OverflowError) as error:
         raise ValueError(f"a value is not of its column's type: {error}") from error
     return pa.RecordBatch.from_arrays(arrays, schema=columns.schema)
+
+
+def of_batch(batch: pa.RecordBatch) -> SmallCar | None:
+    """A clean car in Arrow as a small one; None where JSON has no way to write a value of it."""
+    names = batch.schema.names
+    first = names.index("_key")
+    items = tuple(name[len(WRITTEN) :] for name in names[ITEMS:first])
+    fields = [batch.schema.field(at) for at in range(first + len(ADDED), len(names))]
+    columns = shape(items, tuple((item_of(field.name), type_text(field.type)) for field in fields))
+    try:
+        values = [_plain(values) for values in batch.columns[first:]]
+    except (ValueError, OverflowError):
+        return None
+    meta = [values.to_pylist() for values in batch.columns[:first]]
+    meta[COMMIT] = batch.column(COMMIT).view(pa.int64()).to_pylist()
+    meta[UNCHANGED] = [None if bits is None else bits.hex() for bits in meta[UNCHANGED]]
+    return SmallCar(columns, [list(row) for row in zip(*meta, *values, strict=True)])
+
+
+def _plain(column: pa.Array) -> list[Any]:
+    """The inverse of `typed`. Raises ValueError for a number that JSON has none of."""
+    kind = column.type
+    values: list[Any] = column.to_pylist()
+    if pa.types.is_decimal(kind):
+        return [None if value is None else f"{value:f}" for value in values]
+    if pa.types.is_date(kind):
+        return [None if value is None else value.isoformat() for value in values]
+    if pa.types.is_timestamp(kind):
+        return [
+            None if value is None else value.isoformat(timespec="microseconds")[:-6] + "Z" for value in values
+        ]
+    if pa.types.is_floating(kind) and not all(value is None or isfinite(value) for value in values):
+        raise ValueError("a number that is none, or endless")
+    return values
 
 
 _NUMBERS = [(kind, {pa.uint8(): "B", pa.uint32(): "I", pa.uint64(): "Q"}[kind]) for _, kind in META[:COMMIT]]

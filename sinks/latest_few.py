@@ -16,6 +16,7 @@ from datarail.small_car import COMMIT, EPOCH, FEW, IDX, OP, PART, POS, UNCHANGED
 from datarail.train import Car
 
 _OPS = frozenset(b"curd")
+_DELETE = ord("d")
 
 
 class FewRow(NamedTuple):
@@ -31,29 +32,33 @@ class FewRow(NamedTuple):
 
 @dataclass(slots=True)
 class FewLatest:
-    """good: one row a source key, its last change, sorted by key. overtaken: the other rows."""
+    """As sinks.latest's. good: one row a source key, its last change, sorted by key. overtaken: the
+    other good rows. held: one row a source key whose last change is held."""
 
     good: list[FewRow] = field(default_factory=list)
     overtaken: list[FewRow] = field(default_factory=list)
+    held: list[FewRow] = field(default_factory=list)
 
     def without_void(self, truncated: bytes | None) -> FewLatest:
         """Without the rows that a truncate has made void before they came (`not_void`)."""
         if truncated is None:
             return self
         text = truncated.decode()
-        return FewLatest([row for row in self.good if row.version >= text], self.overtaken)
+        good = [row for row in self.good if row.version >= text]
+        return FewLatest(good, self.overtaken, [row for row in self.held if row.version > text])
 
 
 def latest_few(cars: Sequence[Car], items: Mapping[str, pa.DataType]) -> FewLatest | None:
     """Reduce clean cars of one resource, in order of arrival; items: those to keep, typed.
 
-    None for cars that are not small, too many rows, held changes, truncates, and items asked for
-    that were not sent, are not there or of another type.
+    None for cars that are not small, too many rows, truncates, and items asked for that were not
+    sent, are not there or of another type.
     """
     if sum(car.num_rows for car in cars) > FEW:
         return None
     wanted = tuple(items.items())
     rows: list[FewRow] = []
+    held: list[FewRow] = []
     for car in cars:
         if not isinstance(car, SmallCar):
             return None
@@ -63,23 +68,35 @@ def latest_few(cars: Sequence[Car], items: Mapping[str, pa.DataType]) -> FewLate
         key, marked = car.shape.key, _marked(car.shape, wanted)
         for row in car.rows:
             bits = row[UNCHANGED]
-            if row[OP] not in _OPS or row[key + 1]:
+            if row[OP] not in _OPS:
                 return None
             if bits is not None and int.from_bytes(bytes.fromhex(bits), "little") & marked:
                 return None
             if row[EPOCH] >> 16 or row[IDX] >> 44:
                 return None
-            version = row[EPOCH] << 112 | row[POS] << 48 | row[IDX] << 4 | row[PART] << 2 | 2
+            passed = not row[key + 1]
+            version = row[EPOCH] << 112 | row[POS] << 48 | row[IDX] << 4 | row[PART] << 2 | passed << 1
             values = [row[place] for place in places]
-            rows.append(FewRow(row[key], f"{version:032x}", row[OP], row[COMMIT], values))
-    if len(rows) > 1:
-        # Stable: of equal versions the one that arrived later wins.
-        rows.sort(key=lambda row: (row[0], row[1]))
-    found = FewLatest()
+            found = FewRow(row[key], f"{version:032x}", row[OP], row[COMMIT], values)
+            (rows if passed or row[OP] == _DELETE else held).append(found)
+    good, overtaken = _last_by_key(rows)
+    if held:
+        known = {row.key: row.version for row in good}
+        held = [row for row in _last_by_key(held)[0] if row.version > known.get(row.key, "")]
+    return FewLatest(good, overtaken, held)
+
+
+def _last_by_key(rows: list[FewRow]) -> tuple[list[FewRow], list[FewRow]]:
+    if len(rows) < 2:
+        return rows, []
+    # Stable: of equal versions the one that arrived later wins.
+    rows.sort(key=lambda row: (row[0], row[1]))
+    last: list[FewRow] = []
+    others: list[FewRow] = []
     for at, each in enumerate(rows):
         is_last = at + 1 == len(rows) or rows[at + 1].key != each.key
-        (found.good if is_last else found.overtaken).append(each)
-    return found
+        (last if is_last else others).append(each)
+    return last, others
 
 
 @functools.lru_cache(maxsize=1024)

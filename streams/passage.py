@@ -17,7 +17,7 @@ from datarail.columns import raw_schema
 from datarail.contract import Contract
 from datarail.errors import ContractError
 from datarail.position import Lane
-from datarail.small_car import COMMIT, FEW, OP, SmallCar, to_batch
+from datarail.small_car import COMMIT, FEW, OP, SmallCar, of_batch, to_batch
 from datarail.train import Car, CarEntry, Manifest, as_batch, encode, merge_seq
 from streams.clean import Cleaned, Cleaner, carried
 from streams.envelope import Envelope, Records
@@ -124,7 +124,7 @@ class Passage:
     def _few_or_all(self, name: str, lane: Lane, car: SmallCar, partition: int) -> list[Made]:
         """A car that streams.few has cleaned, or one that it has not."""
         if car.shape.cleaned is None:
-            return self._safely(name, lane, car.batch(), partition)
+            return [_small_again(made) for made in self._safely(name, lane, car.batch(), partition)]
         records = self._envelopes[name].few(car, self._clock() // 1000)
         if max(map(len, records.values)) > LARGEST_RECORD:
             return self._safely(name, lane, as_written(car).batch(), partition)
@@ -221,6 +221,13 @@ def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[Car]]:
             else:
                 runs.append([car])
     return {key: [_one(run) for run in runs] for key, runs in cars.items()}
+
+
+def _small_again(made: Made) -> Made:
+    """What came small goes on small, so that one doubtful row costs the sinks no more than it must."""
+    if made.topic and isinstance(made.car, pa.RecordBatch):
+        made.car = of_batch(made.car) or made.car
+    return made
 
 
 def _alike(one: Car, other: Car) -> bool:

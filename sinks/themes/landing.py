@@ -7,7 +7,7 @@ cut in another place.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -84,12 +84,14 @@ def land(
 
 
 def land_held(
-    landing: Landing, reduced: Latest, known: Mapping[bytes, bytes | None], plan: ResourcePlan
+    landing: Landing,
+    held: Iterable[tuple[str, str, int]],
+    known: Mapping[bytes, bytes | None],
+    plan: ResourcePlan,
 ) -> None:
-    """Add one resource's held changes: a flag on what is there. known: by contribution key, with
-    this batch's own good changes in it."""
-    rows = reduced.held.with_columns(pl.col("_commit").cast(pl.Int64))
-    for source_key, text, commit in rows.iter_rows():
+    """Add one resource's held changes: a flag on what is there. held: source key, version, commit
+    (µs). known: by contribution key, with this batch's own good changes in it."""
+    for source_key, text, commit in held:
         key = key_prefix(plan.resource) + source_key.encode()
         old, version = known[key], text.encode()
         if old is None or old[:VERSION_WIDTH] > version or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:

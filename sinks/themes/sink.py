@@ -331,10 +331,8 @@ class ThemesSink:
         start = len(landing.keys)
         land(landing, reduced, known, plan, part.number)
         if reduced.held.height:
-            held = [prefix + key for key in as_bytes(reduced.held["_key"])]
-            there = dict(zip(held, part.without_void(part.contributions.get(held), truncated), strict=True))
-            there |= dict(zip(landing.keys[start:], landing.values[start:], strict=True))
-            land_held(landing, reduced, there, plan)
+            held = reduced.held.with_columns(pl.col("_commit").cast(pl.Int64)).rows()
+            self._gather_held(landing, part, plan, held, truncated, start)
 
     def _gather_few(self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: FewLatest) -> None:
         truncated = part.truncated(plan.resource)
@@ -342,7 +340,27 @@ class ThemesSink:
         prefix = key_prefix(plan.resource)
         keys = [prefix + row.key.encode() for row in reduced.good]
         known = part.without_void(part.contributions.get(keys), truncated) if keys else []
+        start = len(landing.keys)
         land_few(landing, reduced, known, plan, part.number)
+        if reduced.held:
+            held = [(row.key, row.version, row.commit) for row in reduced.held]
+            self._gather_held(landing, part, plan, held, truncated, start)
+
+    def _gather_held(
+        self,
+        landing: Landing,
+        part: Partition,
+        plan: ResourcePlan,
+        held: Sequence[tuple[str, str, int]],
+        truncated: bytes | None,
+        start: int,
+    ) -> None:
+        """start: where in the landing this batch's own good changes of the resource begin."""
+        prefix = key_prefix(plan.resource)
+        keys = [prefix + key.encode() for key, *_ in held]
+        there = dict(zip(keys, part.without_void(part.contributions.get(keys), truncated), strict=True))
+        there |= dict(zip(landing.keys[start:], landing.values[start:], strict=True))
+        land_held(landing, held, there, plan)
 
     def _with_former(
         self, frame: pl.DataFrame, at: int, items: list[str], old: bytes | None, plan: ResourcePlan

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from datarail.columns import ADDED, raw_schema
 from datarail.errors import BadRecord
 from datarail.position import Lane
-from datarail.small_car import ITEMS, SmallCar, load, shape, type_of, type_text
+from datarail.small_car import ITEMS, SmallCar, load, of_batch, shape, type_of, type_text
 from datarail.train import CarEntry, Manifest, decode, encode
 from datarail.types import arrow_type
 
@@ -77,6 +77,22 @@ def test_a_clean_one_goes_through_kafka(rows: list[tuple[Any, ...]]) -> None:
         None if row[-3] is None else datetime.date.fromisoformat(row[-3]) for row in rows
     ]
     assert batch.column("__t").to_pylist() == [row[-1] for row in rows]
+
+
+@given(st.lists(CLEAN, min_size=1, max_size=4))
+def test_a_clean_one_in_arrow_is_small_again(rows: list[tuple[Any, ...]]) -> None:
+    batch = small(rows, clean=True).batch()
+    again = of_batch(batch)
+    assert again is not None and again.shape is SHAPE
+    assert again.batch().equals(batch)
+    assert orjson.loads(orjson.dumps(again.rows)) == again.rows
+
+
+def test_what_json_cannot_write_stays_arrow() -> None:
+    row = [99, 0, 1, 1, 1, 0, 0, 5, 7, None, None, None, "k", False, None, 1, None]
+    for number in (float("nan"), float("inf")):
+        columns = shape(("x", "y"), (("f", "float"), ("d", "date")))
+        assert of_batch(SmallCar(columns, [[*row[:-2], number, None]]).batch()) is None
 
 
 def test_every_type_has_a_spelling() -> None:

@@ -21,7 +21,7 @@ from sinks.partition import not_void
 from sinks.texts import as_bytes
 from sinks.themes.build import Rows, table_rows, together
 from sinks.themes.few import is_plain, land_few
-from sinks.themes.landing import Landing, land
+from sinks.themes.landing import Landing, land, land_held
 from sinks.themes.plan import FeedPlan, ResourcePlan
 
 TYPES: dict[str, pa.DataType] = {
@@ -64,6 +64,7 @@ row = st.tuples(
     st.sampled_from("ccuud"),
     st.integers(0, 2),  # source key
     st.integers(0, 6),  # position: repeats and disorder
+    st.sampled_from([False, False, True]),  # held
     st.tuples(*VALUES.values()),
 )
 batches = st.lists(st.lists(row, min_size=1, max_size=3), min_size=1, max_size=3)
@@ -73,11 +74,11 @@ def cars(batch: list[list[tuple[Any, ...]]]) -> list[SmallCar]:
     made = []
     for rows in batch:
         told = []
-        for op, key, position, values in rows:
+        for op, key, position, held, values in rows:
             if op == "d":
                 values = (None,) * len(values)
             meta = [ord(op), 0, 1, 3, 1000 + position, key, 0, 7, 1_700_000_000_000_000 + position, None]
-            told.append([*meta, *[None] * len(TYPES), f"k{key}", False, None, *values])
+            told.append([*meta, *[None] * len(TYPES), f"k{key}", held, None, *values])
         made.append(SmallCar(SHAPE, told))
     return made
 
@@ -112,10 +113,20 @@ def test_themes(first: list[Any], second: list[Any], truncated: int | None) -> N
         many = not_void(latest([car.batch() for car in some], TYPES), void)
         assert [each.key for each in few.good] == many.good["_key"].to_list()
         assert [each.version for each in few.good] == many.good["_version"].to_list()
+        held = [(row.key, row.version, row.commit) for row in few.held]
+        assert held == many.held.with_columns(pl.col("_commit").cast(pl.Int64)).rows()
         known = [contributions_then.get(b"r\0" + each.key.encode()) for each in few.good]
         by_few, by_many = Landing(), Landing()
         land_few(by_few, few, known, PLAN, 4)
         land(by_many, many, known, PLAN, 4)
+        for landing in (by_few, by_many):
+            there = contributions_then | dict(zip(landing.keys, landing.values, strict=True))
+            land_held(
+                landing,
+                held,
+                {b"r\0" + key.encode(): there.get(b"r\0" + key.encode()) for key, *_ in held},
+                PLAN,
+            )
         (changes, values, frames), (same, others, tables) = told(by_few), told(by_many)
         assert changes == same
         assert values == others
@@ -144,13 +155,13 @@ def test_indicators(batch: list[Any]) -> None:
 
 
 def test_what_is_not_plain_goes_the_way_of_many() -> None:
-    one: list[Any] = [[("c", 1, 1, tuple(None for _ in VALUES))]]
+    one: list[Any] = [[("c", 1, 1, False, tuple(None for _ in VALUES))]]
     assert isinstance(latest_few(cars(one), TYPES), FewLatest)
     assert latest_few([cars(one)[0].batch()], TYPES) is None
     assert latest_few(cars(one) * 33, TYPES) is None
     assert latest_few(cars(one), {**TYPES, "other": pa.utf8()}) is None
     assert latest_few(cars(one), {**TYPES, "n": pa.utf8()}) is None
-    for place, value in ((0, ord("t")), (SHAPE.key + 1, True), (9, "02"), (3, 1 << 16), (5, 1 << 44)):
+    for place, value in ((0, ord("t")), (9, "02"), (3, 1 << 16), (5, 1 << 44)):
         (odd,) = cars(one)
         odd.rows[0][place] = value
         assert latest_few([odd], TYPES) is None, place
