@@ -13,7 +13,8 @@ from bench.details import Details
 from bench.rail import REPOSITORY
 from bench.report import Report
 from bench.say import say
-from bench.workloads import FULL, QUICK, WORKLOADS, Bench, Size
+from bench.sizes import FULL, QUICK, Bench, Size
+from bench.workloads import NAMES, chosen
 from datarail.errors import RailError
 
 BUILD = REPOSITORY / "build"
@@ -28,11 +29,13 @@ def main() -> int:
         size = replace(size, runs=asked.runs)
     if asked.changes:
         size = replace(size, changes=asked.changes)
+    if asked.outage:
+        size = replace(size, outage_seconds=asked.outage)
     bench = Bench(BUILD / "bench", size, Report(), Details(), asked.resources, asked.profile)
     failed = 0
     try:
-        for name in [asked.only] if asked.only else WORKLOADS:
-            WORKLOADS[name](bench)
+        for workload in chosen(asked.only, full=asked.full):
+            workload(bench)
     except RailError as error:
         say(f"error: {error}")
         failed = 1
@@ -53,14 +56,15 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--quick", action="store_true", help="two minutes, one run: does it work?")
-    group.add_argument("--full", action="store_true", help="more rates and sizes; an hour")
-    parser.add_argument("--only", choices=sorted(WORKLOADS), help="one workload instead of all")
+    group.add_argument("--quick", action="store_true", help="some three minutes, one run: does it work?")
+    group.add_argument("--full", action="store_true", help="larger, longer, growth too; hours")
+    parser.add_argument("--only", choices=NAMES, help="one workload instead of all")
     parser.add_argument(
         "--resources", type=int, default=32, help="of the workload wide, 3 to 94 (default 32)"
     )
     parser.add_argument("--runs", type=int, help="how often each measurement is repeated")
     parser.add_argument("--changes", type=int, help="changes in a backlog")
+    parser.add_argument("--outage", type=float, help="seconds a part is stopped for")
     parser.add_argument("--profile", action="store_true", help="py-spy too: build/bench/profile")
     return parser.parse_args()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -21,51 +21,77 @@ class Extent:
 
 
 class Backlog:
-    """Writes load and knows what the tables hold afterwards."""
+    """Writes load and knows what the tables hold afterwards.
 
-    def __init__(self, tables: Sequence[WideTable], rows: int) -> None:
+    skewed: nine of ten transactions are the first table's, the others share the tenth.
+    """
+
+    def __init__(self, tables: Sequence[WideTable], rows: int, *, skewed: bool = False) -> None:
         self.tables = list(tables)
         self.extents = {table.name: Extent(0, rows) for table in self.tables}
+        self.skewed = skewed
         self._version = 0
         self._turn = 0
 
     def mixed(self, connection: Any, changes: int, each: int = 1000) -> int:
         """Commit at least `changes` changes, `each` a transaction: 30 % inserts, 60 % updates, 10 %
         deletes, the tables in turn. connection: autocommit. Returns how many they were."""
+        return self._write(connection, changes, lambda table: self._transaction(table, each))
+
+    def inserts(self, connection: Any, changes: int, each: int = 1000) -> int:
+        """As mixed, but new rows only."""
+        return self._write(connection, changes, lambda table: [self._insert(table, each)])
+
+    def updates(self, connection: Any, changes: int, each: int = 1000) -> int:
+        """As mixed, but updates only; at most all rows of a table in one transaction."""
+        return self._write(connection, changes, lambda table: [self._update(table, each)])
+
+    def deletes(self, connection: Any, changes: int, each: int = 1000) -> int:
+        """As mixed, but the oldest rows go; at most half of each table's."""
+        room = sum((extent.end - extent.first) // 2 for extent in self.extents.values())
+        return self._write(connection, min(changes, room), lambda table: [self._delete(table, each)])
+
+    def _write(self, connection: Any, changes: int, statements: Callable[[WideTable], list[str]]) -> int:
         done = 0
         with connection.cursor() as cursor:
             # What is measured comes afterwards: only the writing need not wait for the disk.
             cursor.execute("SET synchronous_commit = off")
             while done < changes:
-                table = self.tables[self._turn % len(self.tables)]
-                statements = self._transaction(table, each)
-                cursor.execute("BEGIN")
-                for statement in statements:
+                made = statements(self._next())
+                if len(made) > 1:
+                    cursor.execute("BEGIN")
+                for statement in made:
                     cursor.execute(statement)
                     done += cursor.rowcount
-                cursor.execute("COMMIT")
-                self._turn += 1
+                if len(made) > 1:
+                    cursor.execute("COMMIT")
             cursor.execute("SET synchronous_commit = on")
             cursor.execute("SELECT pg_switch_wal()")
         return done
 
-    def updates(self, connection: Any, changes: int, each: int) -> int:
-        """Commit updates only, `each` rows a transaction; one statement, one commit."""
-        done = 0
-        with connection.cursor() as cursor:
-            cursor.execute("SET synchronous_commit = off")
-            while done < changes:
-                table = self.tables[self._turn % len(self.tables)]
-                extent = self.extents[table.name]
-                self._version += 1
-                first = extent.first
-                if each < extent.end - extent.first:
-                    first += self._version * each % (extent.end - extent.first - each)
-                cursor.execute(update_sql(table, first, min(each, extent.end - first), self._version))
-                done += cursor.rowcount
-                self._turn += 1
-            cursor.execute("SET synchronous_commit = on")
-        return done
+    def _next(self) -> WideTable:
+        turn, self._turn = self._turn, self._turn + 1
+        if not self.skewed or len(self.tables) == 1:
+            return self.tables[turn % len(self.tables)]
+        return self.tables[1 + turn // 10 % (len(self.tables) - 1)] if turn % 10 == 9 else self.tables[0]
+
+    def _insert(self, table: WideTable, each: int) -> str:
+        extent = self.extents[table.name]
+        extent.end += each
+        return insert_sql(table, extent.end - each, each)
+
+    def _update(self, table: WideTable, each: int) -> str:
+        extent = self.extents[table.name]
+        self._version += 1
+        first = extent.first
+        if each < extent.end - extent.first:
+            first += self._version * each % (extent.end - extent.first - each)
+        return update_sql(table, first, min(each, extent.end - first), self._version)
+
+    def _delete(self, table: WideTable, each: int) -> str:
+        extent = self.extents[table.name]
+        extent.first += each
+        return delete_sql(table, extent.first - each, each)
 
     def _transaction(self, table: WideTable, each: int) -> list[str]:
         extent = self.extents[table.name]

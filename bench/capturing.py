@@ -22,7 +22,7 @@ def snapshot(rail: Rail) -> Drain:
         began = rail.begin()
         samples = hops.follow(Lane.SNAPSHOT, rows, seconds=120 + rows / 2000, only_raw=True)
     with closing(Hops(rail.settings, STATION)) as hops:
-        return told(rows, began, samples, usage, {"raw": hops.bytes("raw")})
+        return told(rows, began, samples, usage, {"raw": hops.bytes("raw")}, {})
 
 
 def stream(rail: Rail, backlog: Backlog, changes: int) -> Drain:
@@ -35,12 +35,12 @@ def stream(rail: Rail, backlog: Backlog, changes: int) -> Drain:
         with Usage(rail.settings) as usage:
             began = rail.resume()
             samples = hops.follow(Lane.STREAM, before + rows, seconds=120 + rows / 2000, only_raw=True)
-        return told(rows, began, samples, usage, {"raw": hops.bytes("raw") - size})
+        return told(rows, began, samples, usage, {"raw": hops.bytes("raw") - size}, {})
 
 
 def steady(rail: Rail, backlog: Backlog, rate: int, seconds: float) -> list[float]:
     """Milliseconds from commit to the raw topic's reader, one row a commit."""
-    run = latency.latency(rail, backlog, rate, seconds, only_raw=True)
+    run = latency.latency(rail, backlog, rate, seconds, look=("raw",))
     return [float(age) for age in run.ages["raw"]]
 
 

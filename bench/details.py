@@ -1,4 +1,4 @@
-"""What plots need beyond the figures: histograms of latency, and the course of each drain."""
+"""What plots need beyond the figures: histograms of latency, the course of each drain and outage."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ class Details:
 
     histograms: dict[str, dict[str, list[int]]] = field(default_factory=dict)
     drains: dict[str, list[dict[str, Any]]] = field(default_factory=dict)
+    courses: dict[str, list[list[float]]] = field(default_factory=dict)
 
     def latency(self, name: str, run: Latency) -> None:
         """Add a run's ages to the histograms of its name, by hop."""
@@ -39,7 +40,16 @@ class Details:
             {"rows": run.rows, "seconds": run.seconds, "cpu": run.cpu, "clean": course}
         )
 
+    def course(self, name: str, course: list[tuple[float, int]]) -> None:
+        """Note how many rows were behind at which second."""
+        self.courses[name] = [list(each) for each in course]
+
     def write(self, file: Path) -> None:
-        document = {"edges_ms": EDGES.tolist(), "histograms": self.histograms, "drains": self.drains}
+        document = {
+            "edges_ms": EDGES.tolist(),
+            "histograms": self.histograms,
+            "drains": self.drains,
+            "courses": self.courses,
+        }
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(orjson.dumps(document))

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any, Literal
 
 from bench.backlog import Backlog
+from bench.disk import grown, on_disk
 from bench.hops import Hops, Sample, reached
 from bench.profiling import Profiles
 from bench.rail import STATION, Rail
@@ -18,18 +21,21 @@ from datarail.position import Lane
 from sinks.registry import LANDING
 
 KINDS = ("raw", "train", "clean")
-_STAGES = {"raw": "captured", "train": "cleaned"}
+#: What a backlog is made of: methods of Backlog.
+Kind = Literal["mixed", "inserts", "updates", "deletes"]
 
 
 @dataclass
 class Drain:
-    """One run. seconds: by hop, from the moment the source sends; samples: the way there."""
+    """One run. seconds: by hop, from the moment the source sends; bytes: what the topics' logs grew
+    by, disk: what the stores' folders grew by; samples: the way there."""
 
     rows: int
     seconds: dict[str, float]
     cpu: dict[str, float]
     peak_mb: dict[str, float]
     bytes: dict[str, int]
+    disk: dict[str, int]
     began: float
     samples: list[Sample] = field(repr=False)
 
@@ -42,11 +48,13 @@ class Drain:
 def first_load(rail: Rail, profile: Path | None = None) -> Drain:
     """Let the station begin and wait until the snapshot of all its tables has landed."""
     rows = len(rail.tables) * rail.rows
+    disk = on_disk(rail.settings)
     with closing(Hops(rail.settings, STATION)) as hops, Usage(rail.settings) as usage:
         at = rail.begin()
         with Profiles(rail.settings, profile):
             samples = hops.follow(Lane.SNAPSHOT, rows, seconds=120 + rows / 2000)
-    return told(rows, at, samples, usage, {kind: hops.bytes(kind) for kind in KINDS})
+    written = {kind: hops.bytes(kind) for kind in KINDS}
+    return told(rows, at, samples, usage, written, grown(rail.settings, disk))
 
 
 def drain(
@@ -55,16 +63,17 @@ def drain(
     changes: int,
     each: int = 1000,
     *,
-    updates_only: bool = False,
+    kind: Kind = "mixed",
     profile: Path | None = None,
 ) -> Drain:
-    """Pause, commit `changes` changes in transactions of `each`, resume, wait until all have landed."""
+    """Pause, commit `changes` changes of a kind in transactions of `each`, resume, wait until all have
+    landed."""
     with closing(Hops(rail.settings, STATION)) as hops:
         rail.pause()
         before = hops.captured(Lane.STREAM)
-        sizes = {kind: hops.bytes(kind) for kind in KINDS}
+        sizes, disk = {kind: hops.bytes(kind) for kind in KINDS}, on_disk(rail.settings)
         with closing(rail.connect()) as connection:
-            write = backlog.updates if updates_only else backlog.mixed
+            write: Callable[[Any, int, int], int] = getattr(backlog, kind)
             began = time.monotonic()
             rows = write(connection, changes, each)
             say(f"  {rows:,} changes committed in {time.monotonic() - began:.1f} s")
@@ -75,13 +84,21 @@ def drain(
             at = rail.resume()
             with Profiles(rail.settings, profile):
                 samples = hops.follow(Lane.STREAM, before + rows, seconds=120 + rows / 2000)
-        return told(rows, at, samples, usage, {kind: hops.bytes(kind) - size for kind, size in sizes.items()})
+        written = {kind: hops.bytes(kind) - size for kind, size in sizes.items()}
+        return told(rows, at, samples, usage, written, grown(rail.settings, disk))
 
 
-def told(rows: int, at: float, samples: list[Sample], usage: Usage, written: dict[str, int]) -> Drain:
+def told(
+    rows: int,
+    at: float,
+    samples: list[Sample],
+    usage: Usage,
+    written: dict[str, int],
+    disk: dict[str, int],
+) -> Drain:
     """What a run was, from what was watched. at: time.time() of its beginning."""
     seconds = {hop: max(moment - at, 0.001) for hop, moment in reached(samples).items()}
-    return Drain(rows, seconds, usage.cpu, usage.peak_mb, written, at, samples)
+    return Drain(rows, seconds, usage.cpu, usage.peak_mb, written, disk, at, samples)
 
 
 def tell(report: Report, name: str, run: Drain) -> None:
@@ -101,6 +118,8 @@ def tell(report: Report, name: str, run: Drain) -> None:
         report.add(f"{name}.rss.{part}", "MB", megabytes)
     for kind, size in run.bytes.items():
         report.add(f"{name}.bytes.{kind}", "bytes a row", size / run.rows)
+    for store, size in run.disk.items():
+        report.add(f"{name}.disk.{store}", "bytes a row", size / run.rows)
     stages = ", ".join(f"{hop} {run.rows / seconds:,.0f}" for hop, seconds in run.seconds.items())
     say(f"  {name}: {run.rows / run.landed:,.0f} rows/s landed everywhere ({stages})")
     say(f"  CPU µs a row: {', '.join(f'{part} {used / million:.1f}' for part, used in run.cpu.items())}")

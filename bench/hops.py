@@ -128,6 +128,29 @@ class Hops:
                     part="bench",
                 )
 
+    def numbers(self, lane: Lane) -> dict[int, int]:
+        """By partition: the last number of a lane in the raw topic."""
+        return {place.partition: self._last(place, lane) for place in self._raw}
+
+    def landed(self, lane: Lane) -> dict[int, int]:
+        """By partition: the last number of a lane that every landing sink has passed."""
+        offsets = self._admin.list_group_offsets(dict.fromkeys(map(group, LANDING)))
+        passed = {}
+        for place in self._train:
+            marks = [offsets.get(group(sink), {}).get(place) for sink in LANDING]
+            offset = min(mark.offset if mark else 0 for mark in marks)
+            manifest = self._manifest(place, offset - 1) if offset > 0 else None
+            passed[place.partition] = manifest.seq[lane][1] if manifest and lane in manifest.seq else 0
+        return passed
+
+    def settle(self, lane: Lane = Lane.STREAM, seconds: float = 600.0) -> None:
+        """Wait until nothing is captured any more and all that was has landed."""
+        known = -1
+        while (now := self.captured(lane)) != known:
+            known = now
+            time.sleep(2)
+        self.follow(lane, known, seconds)
+
     def bytes(self, kind: str) -> int:
         """Bytes on disk of the topics of a kind: raw, train or clean."""
         logs = (self._settings.home / "data" / "kafka").glob(f"{kind}.*/*.log")
@@ -144,14 +167,15 @@ class Hops:
 
     def _last_manifest(self, place: TopicPartition) -> Manifest | None:
         end = self._ends([place])[place]
-        if end == 0:
-            return None
+        return self._manifest(place, end - 1) if end else None
+
+    def _manifest(self, place: TopicPartition, offset: int) -> Manifest:
         self._consumer.assign([place])
-        self._consumer.seek(place, end - 1)
+        self._consumer.seek(place, offset)
         for _ in range(50):
-            for records in self._consumer.poll(timeout_ms=200).values():
-                return read_manifest(records[-1].headers)
-        raise Terminal(f"{place.topic}/{place.partition} could not be read at {end - 1}", part="bench")
+            for records in self._consumer.poll(timeout_ms=200, max_records=1).values():
+                return read_manifest(records[0].headers)
+        raise Terminal(f"{place.topic}/{place.partition} could not be read at {offset}", part="bench")
 
     def _ends(self, places: list[TopicPartition]) -> Ends:
         return dict(self._consumer.end_offsets(places)) if places else {}

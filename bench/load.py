@@ -27,10 +27,12 @@ _KEYS = {
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a load was. cpu: seconds of pgbench itself; the source's answers are the source's."""
+    """What a load was. cpu: seconds of pgbench itself; the source's answers are the source's.
+    late: ms by which its commits began after their time, the mean."""
 
     rows: int
     cpu: float
+    late: float
 
 
 class Load:
@@ -83,7 +85,10 @@ class Load:
         counted = re.search(r"transactions actually processed: (\d+)", said)
         if self._running.returncode or counted is None:
             raise Terminal(f"pgbench failed: {complaints[-500:]}", part="bench")
-        return Loaded(int(counted[1]) * self._each, _children() - self._before)
+        late = re.search(r"schedule lag: avg ([\d.]+)", said)
+        return Loaded(
+            int(counted[1]) * self._each, _children() - self._before, float(late[1]) if late else 0.0
+        )
 
 
 def load(rail: Rail, backlog: Backlog, rate: float, seconds: float, each: int = 1) -> Loaded:

@@ -44,19 +44,29 @@ class Rail:
     """Servers up, tables made, parts running, the station paused: nothing has been captured yet.
 
     parts: "all"; "connector": streams and sinks are stopped again; "none": servers alone.
+    partitions: of every topic, the line's own number without.
 
     settings and source are addresses; tables the resources. Use as a context manager: what was
     started is stopped and removed at the end, whatever happens.
     """
 
     def __init__(
-        self, folder: Path, resources: int, rows: int, shapes: Sequence[Shape] = SHAPES, *, parts: str = "all"
+        self,
+        folder: Path,
+        resources: int,
+        rows: int,
+        shapes: Sequence[Shape] = SHAPES,
+        *,
+        parts: str = "all",
+        partitions: int | None = None,
     ) -> None:
         os.environ.setdefault("DATARAIL_SOFTWARE", str(REPOSITORY / ".datarail" / "software"))
         self.folder = folder
         self.rows = rows
         sweep(folder)
         (folder / "stations").mkdir(parents=True)
+        if partitions:
+            (folder / "datarail.yaml").write_text(f"partitions: {partitions}\n")
         self.settings = Settings.load(folder)
         self._try(lambda: self._open(resources, rows, shapes, parts))
 
@@ -101,6 +111,16 @@ class Rail:
                     return time.time()
                 time.sleep(0.01)
         raise Terminal(f"the slot is not {word} after {seconds:.0f} s", part="bench")
+
+    def start_rest(self) -> None:
+        """Streams and sinks, of a line that had its connector alone."""
+        for name in self._rest():
+            line.start_part(self.settings, name)
+
+    def balance(self, seconds: int = 180) -> None:
+        """Audit, and say so; raises Terminal when it does not balance."""
+        captured = sum(each["captured"] for each in self.audit(seconds)["resources"])
+        say(f"the audit balances: {captured:,} changes captured, nothing missing, nothing twice")
 
     def audit(self, seconds: int = 180) -> dict[str, Any]:
         """What `datarail audit --json` says; raises Terminal when it does not balance."""
@@ -149,9 +169,12 @@ class Rail:
         line.up(self.settings, progress=say)
         self._wait_ready()
         if parts == "connector":
-            for part in line.parts(self.settings):
-                if part.name.startswith("sink-") or part.name == "streams":
-                    line.stop_part(self.settings, part.name)
+            for name in self._rest():
+                line.stop_part(self.settings, name)
+
+    def _rest(self) -> list[str]:
+        names = [part.name for part in line.parts(self.settings)]
+        return [name for name in names if name.startswith("sink-") or name == "streams"]
 
     def _write_contract(self) -> None:
         text = contract_text(

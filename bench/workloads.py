@@ -2,97 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
-from pathlib import Path
+from collections.abc import Callable, Sequence
+from functools import partial
+from statistics import median
 
-from bench import draining, latency
+from bench import backpressure, capturing, draining, growth, latency, outage, steady
 from bench.backlog import Backlog
-from bench.details import Details
 from bench.rail import Rail
-from bench.report import Report
 from bench.say import say
+from bench.sizes import Bench
+from examples.city.wide_rows import Shape
+
+Step = Callable[[Bench, Rail, Backlog, str], None]
 
 
-@dataclass(frozen=True)
-class Size:
-    """How large a benchmark is. rows: of all tables together before the first change; changes: of
-    one backlog; runs: repeats; seconds: of one latency run; rates: commits a second in those."""
-
-    rows: int = 640_000
-    changes: int = 400_000
-    runs: int = 3
-    seconds: float = 20.0
-    rates: tuple[int, ...] = (1000,)
-    transactions: tuple[int, ...] = ()
-
-
-QUICK = Size(rows=64_000, changes=100_000, runs=1, seconds=8.0)
-FULL = Size(
-    rows=1_280_000, changes=1_000_000, seconds=40.0, rates=(100, 1000, 10_000), transactions=(1, 1_000_000)
-)
-
-
-@dataclass
-class Bench:
-    """Where results go, and how much is asked for."""
-
-    folder: Path
-    size: Size
-    report: Report
-    details: Details
-    resources: int = 32
-    profile: bool = False
-
-    def profiles(self, name: str) -> Path | None:
-        return self.folder / "profile" / name if self.profile else None
-
-
-def wide(bench: Bench) -> None:
-    """A city's resources in one station: snapshot, mixed backlogs, latency."""
-    resources = bench.resources
-    name = f"wide{resources}"
-    with Rail(bench.folder / "line", resources, bench.size.rows // resources) as rail:
-        backlog = _first_load(bench, rail, name)
-        _drains(bench, rail, backlog, name, bench.size.runs)
-        for rate in bench.size.rates:
-            for _ in range(bench.size.runs):
-                say(f"{name}: {rate:,} rows/s, one a commit")
-                run = latency.latency(rail, backlog, rate, bench.size.seconds)
-                latency.tell(bench.report, f"{name}.latency.{rate}", run)
-                bench.details.latency(f"{name}.latency.{rate}", run)
-        _audit(rail)
-
-
-def one(bench: Bench) -> None:
-    """One population table of 13 columns: snapshot, mixed backlogs, transactions of other sizes."""
-    with Rail(bench.folder / "line", 1, bench.size.rows) as rail:
-        backlog = _first_load(bench, rail, "one")
-        _drains(bench, rail, backlog, "one", bench.size.runs)
-        for each in bench.size.transactions:
-            for _ in range(bench.size.runs):
-                say(f"one: draining {bench.size.changes:,} updates, {each:,} a transaction")
-                run = draining.drain(rail, backlog, bench.size.changes, each, updates_only=True)
-                draining.tell(bench.report, f"one.transactions.{each}", run)
-        _audit(rail)
-
-
-WORKLOADS: dict[str, Callable[[Bench], None]] = {"wide": wide, "one": one}
-
-
-def _first_load(bench: Bench, rail: Rail, name: str) -> Backlog:
-    say(f"{name}: the first load of {len(rail.tables) * rail.rows:,} rows")
-    run = draining.first_load(rail, bench.profiles(f"{name}.snapshot"))
-    draining.tell(bench.report, f"{name}.snapshot", run)
-    bench.details.drain(f"{name}.snapshot", run)
-    return Backlog(rail.tables, rail.rows)
-
-
-def _drains(bench: Bench, rail: Rail, backlog: Backlog, name: str, runs: int) -> None:
+def drains(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
+    """Mixed backlogs, after one that warms up."""
     say(f"{name}: warming up")
     draining.drain(rail, backlog, bench.size.changes // 4)
-    for turn in range(runs):
-        say(f"{name}: draining a backlog of {bench.size.changes:,} changes, {turn + 1} of {runs}")
+    for turn in range(bench.size.runs):
+        say(f"{name}: draining a backlog of {bench.size.changes:,} changes, {turn + 1} of {bench.size.runs}")
         run = draining.drain(rail, backlog, bench.size.changes)
         draining.tell(bench.report, f"{name}.drain", run)
         bench.details.drain(f"{name}.drain", run)
@@ -101,7 +30,139 @@ def _drains(bench: Bench, rail: Rail, backlog: Backlog, name: str, runs: int) ->
         draining.drain(rail, backlog, bench.size.changes, profile=bench.profiles(f"{name}.drain"))
 
 
-def _audit(rail: Rail) -> None:
-    document = rail.audit()
-    captured = sum(each["captured"] for each in document["resources"])
-    say(f"the audit balances: {captured:,} changes captured, nothing missing, nothing twice")
+def kinds(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
+    """Inserts, updates and deletes by themselves; transactions of other sizes."""
+    kinds: tuple[draining.Kind, ...] = ("inserts", "updates", "deletes")
+    for kind in kinds:
+        say(f"{name}: draining {bench.size.changes // 2:,} {kind}")
+        run = draining.drain(rail, backlog, bench.size.changes // 2, kind=kind)
+        draining.tell(bench.report, f"{name}.{kind}", run)
+    for each in bench.size.transactions:
+        # A commit a row takes the source longer to write than all others to land.
+        changes = max(bench.size.changes // (4 if each == 1 else 1), each)
+        say(f"{name}: draining {changes:,} updates, {each:,} a transaction")
+        run = draining.drain(rail, backlog, changes, each, kind="updates")
+        draining.tell(bench.report, f"{name}.transactions.{each}", run)
+
+
+def latencies(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
+    """Commit → raw train, clean topic, indicator, golden record, history at steady rates."""
+    for rate, each in bench.size.rates:
+        for _ in range(bench.size.runs):
+            say(f"{name}: {rate:,} rows/s, {each} a commit")
+            run = latency.latency(rail, backlog, rate, bench.size.seconds, each)
+            latency.tell(bench.report, f"{name}.latency.{rate}", run)
+            bench.details.latency(f"{name}.latency.{rate}", run)
+
+
+def rates(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
+    """The highest rate at which freshness stays flat."""
+    say(f"{name}: looking for the highest rate at which freshness stays flat")
+    size = bench.size
+    trials = steady.highest(rail, backlog, size.steady_seconds, size.steady_halvings, size.steady_first)
+    steady.tell(bench.report, f"{name}.steady", trials)
+
+
+def outages(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
+    """A sink, and the agent, stopped for a while under a steady load."""
+    size = bench.size
+    for part in size.outages:
+        say(f"{name}: {part} stopped for {size.outage_seconds:.0f} s under {size.outage_rate:,.0f} rows/s")
+        run = outage.outage(rail, backlog, part, size.outage_rate, size.outage_seconds)
+        outage.tell(bench.report, f"{name}.outage", run)
+        bench.details.course(f"{name}.outage.{part}", run.course)
+
+
+def pressure(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
+    """A source twice as fast as the sinks; a sink that stands still."""
+    known = bench.report.readings.get((f"{name}.drain.landed", "rows/s"))
+    if known is None:
+        drains(bench, rail, backlog, name)
+        known = bench.report.readings[f"{name}.drain.landed", "rows/s"]
+    say(f"{name}: a source twice as fast as the sinks")
+    run = backpressure.pressed(rail, backlog, 2 * median(known), bench.size.pressure_seconds)
+    backpressure.tell(bench.report, f"{name}.backpressure", run)
+    bench.details.course(f"{name}.backpressure", run.course)
+    for _ in range(bench.size.runs):
+        say(f"{name}: indicators with every sink at work, and with history's stopped")
+        runs = backpressure.without_history(rail, backlog, bench.size.seconds)
+        backpressure.tell_dead(bench.report, f"{name}.dead", runs)
+
+
+def wide(bench: Bench, *steps: Step) -> None:
+    """A city's resources in one station: its first load, then the steps."""
+    resources = bench.resources
+    _line(bench, f"wide{resources}", resources, bench.size.rows // resources, steps)
+
+
+def one(bench: Bench, *steps: Step) -> None:
+    """One population table of 13 columns: its first load, then the steps."""
+    _line(bench, "one", 1, bench.size.one_rows, steps, ("resident",))
+
+
+def capture(bench: Bench) -> None:
+    """One table to the raw topic, streams and sinks stopped; they are started for the audit."""
+    say("capture: source → raw trains alone")
+    with Rail(bench.folder / "line", 1, bench.size.changes, ("resident",), parts="connector") as rail:
+        backlog = Backlog(rail.tables, rail.rows)
+        capturing.tell(bench.report, "capture.snapshot", capturing.snapshot(rail))
+        for _ in range(bench.size.runs):
+            capturing.tell(
+                bench.report, "capture.stream", capturing.stream(rail, backlog, bench.size.changes)
+            )
+        rail.start_rest()
+        rail.balance(600)
+
+
+ALL: dict[str, Callable[[Bench], None]] = {
+    "wide": lambda bench: wide(bench, drains, latencies, rates, outages, pressure),
+    "one": lambda bench: one(bench, drains, kinds),
+    "capture": capture,
+}
+#: One step alone, on a line of its own.
+STEPS: dict[str, Callable[[Bench], None]] = {
+    name: partial(lambda step, bench: wide(bench, step), step)
+    for name, step in (
+        ("drains", drains),
+        ("latency", latencies),
+        ("rates", rates),
+        ("outage", outages),
+        ("backpressure", pressure),
+    )
+}
+GROWTH: dict[str, Callable[[Bench], None]] = {
+    "growth-resources": growth.resources,
+    "growth-partitions": growth.partitions,
+    "growth-rows": growth.rows,
+    "growth-skew": growth.skew,
+    "growth-workers": growth.processes,
+}
+
+
+def chosen(only: str | None, *, full: bool) -> list[Callable[[Bench], None]]:
+    """The workloads of a name; without one, what `make bench` measures, with growth if `full`."""
+    if only is None:
+        return [*ALL.values(), *(GROWTH.values() if full else ())]
+    return list(GROWTH.values()) if only == "growth" else [{**ALL, **STEPS, **GROWTH}[only]]
+
+
+NAMES = sorted({*ALL, *STEPS, *GROWTH, "growth"})
+
+
+def _line(
+    bench: Bench,
+    name: str,
+    resources: int,
+    rows: int,
+    steps: Sequence[Step],
+    shapes: Sequence[Shape] | None = None,
+) -> None:
+    with Rail(bench.folder / "line", resources, rows, *([shapes] if shapes else [])) as rail:
+        say(f"{name}: the first load of {len(rail.tables) * rail.rows:,} rows")
+        run = draining.first_load(rail, bench.profiles(f"{name}.snapshot"))
+        draining.tell(bench.report, f"{name}.snapshot", run)
+        bench.details.drain(f"{name}.snapshot", run)
+        backlog = Backlog(rail.tables, rail.rows)
+        for step in steps:
+            step(bench, rail, backlog, name)
+        rail.balance()

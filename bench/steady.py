@@ -1,0 +1,94 @@
+"""The highest rate at which freshness stays flat: loads of increasing rate, then in between."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+
+from bench.backlog import Backlog
+from bench.latency import Latency, Milliseconds, latency
+from bench.rail import Rail
+from bench.report import Report
+from bench.say import say
+
+#: Rows a commit.
+EACH = 100
+#: Freshness is flat when the last third of a load is seen no later than this, in milliseconds, …
+BOUND = 2000.0
+#: … and not much later than the first third was.
+_RISE, _SLACK = 1.5, 250.0
+_WARM_UP = 5.0
+#: A load that is later than this behind its own schedule, in milliseconds, is one the source cannot.
+_LATE = 1000.0
+_FIRST, _MOST = 1000.0, 256_000.0
+HOPS = ("indicator", "golden", "history")
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One load. rate: rows a second that came; freshness: ms, the slowest hop's median in the last
+    third; holds: it stayed flat and the source kept up with the load."""
+
+    asked: float
+    rate: float
+    freshness: float
+    holds: bool
+
+
+def flat(ages: Milliseconds) -> bool:
+    """Whether changes, in the order of their commits, are seen as soon at the end as at first."""
+    if len(ages) < 3:
+        return False
+    third = len(ages) // 3
+    first, last = float(np.median(ages[:third])), float(np.median(ages[-third:]))
+    return last <= BOUND and last <= _RISE * first + _SLACK
+
+
+def search(holds: Callable[[float], bool], halvings: int, first: float = _FIRST) -> float:
+    """The highest rate found that holds, from `first` on doubled until one does not, then halved in
+    between (geometrically) so many times; 0 when none holds."""
+    low, high = 0.0, first
+    while high <= _MOST and holds(high):
+        low, high = high, 2 * high
+    if not low:
+        return 0.0
+    for _ in range(halvings):
+        middle = (low * high) ** 0.5
+        low, high = (middle, high) if holds(middle) else (low, middle)
+    return low
+
+
+def highest(rail: Rail, backlog: Backlog, seconds: float, halvings: int, first: float) -> list[Trial]:
+    """Every load tried, in the order of trying. Each is waited for until all of it has landed."""
+    trials: list[Trial] = []
+
+    def holds(rate: float) -> bool:
+        run = latency(rail, backlog, rate, seconds, EACH, warm_up=_WARM_UP, look=("probe",))
+        trials.append(judged(rate, run))
+        last = trials[-1]
+        word = "flat" if last.holds else "not flat" if run.late <= _LATE else "the source cannot"
+        say(f"  {rate:,.0f} rows/s: {last.rate:,.0f} came, freshness {last.freshness:,.0f} ms: {word}")
+        return last.holds
+
+    search(holds, halvings, first)
+    return trials
+
+
+def judged(asked: float, run: Latency) -> Trial:
+    rate = run.rows / run.seconds
+    known = {hop: run.ages[hop] for hop in HOPS if hop in run.ages}
+    slowest = max(float(np.median(ages[-max(1, len(ages) // 3) :])) for ages in known.values() if len(ages))
+    return Trial(asked, rate, slowest, all(map(flat, known.values())) and run.late <= _LATE)
+
+
+def tell(report: Report, name: str, trials: list[Trial]) -> None:
+    """Enter the highest rate that held, the freshness there, and every trial's."""
+    held = max((trial for trial in trials if trial.holds), key=lambda trial: trial.rate, default=None)
+    report.add(f"{name}.rate", "rows/s", held.rate if held else 0.0)
+    if held:
+        report.add(f"{name}.freshness", "ms", held.freshness)
+    for trial in trials:
+        report.add(f"{name}.at.{trial.asked:.0f}", "ms", trial.freshness)
+    say(f"  {name}: freshness stays flat up to {held.rate if held else 0:,.0f} rows/s")
