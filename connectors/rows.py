@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from array import array
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from zlib import crc32
 
 import pyarrow as pa
 
@@ -23,11 +24,13 @@ class Rows:
     flat: the values of all rows in sequence, len(items) each. One entry a row: ops, index,
     target (partition, or EVERY). second: numbers of the rows with part 1. unchanged: row number
     → bitmap of items not sent. runs: (first row, position, xid, commit) for each transaction.
+    crc: what the checksum of every key begins with (datarail.keys.partition_of).
     """
 
     __slots__ = (
         "closed",
         "commit",
+        "crc",
         "flat",
         "index",
         "items",
@@ -48,6 +51,7 @@ class Rows:
         self.key = tuple(key)
         self.width = len(items)
         self.schema = raw_schema(self.items)
+        self.crc = crc32(resource.encode())
         self.closed = False
         self.clear()
 
@@ -71,26 +75,15 @@ def count_ops(ops: bytes, partition: int) -> dict[str, int]:
     }
 
 
-def texts(values: Sequence[bytes | None]) -> pa.Array:
-    """Values as written, as a text column."""
+def texts(values: pa.Array) -> pa.Array:
+    """Values as written (binary), as a text column."""
     try:
-        return pa.array(values, pa.utf8())
-    except (pa.ArrowInvalid, UnicodeDecodeError):
+        return values.cast(pa.utf8())
+    except pa.ArrowInvalid:
         # A source in SQL_ASCII lets any bytes in. They are shown, not dropped.
-        return pa.array([text(value) for value in values], pa.utf8())
+        return pa.array([text(value) for value in values.to_pylist()], pa.utf8())
 
 
 def text(value: bytes | None) -> str | None:
     """One value as written; what is no UTF-8 is shown with backslashes."""
     return None if value is None else value.decode(errors="backslashreplace")
-
-
-def bitmaps(unchanged: Mapping[int, int], count: int, width: int) -> pa.Array:
-    """The column _unchanged: row number → bitmap of `width` items."""
-    if not unchanged:
-        return pa.nulls(count, pa.binary())
-    size = (width + 7) // 8
-    bitmaps: list[bytes | None] = [None] * count
-    for row, bits in unchanged.items():
-        bitmaps[row] = bits.to_bytes(size, "little")
-    return pa.array(bitmaps, pa.binary())

@@ -10,21 +10,17 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
 
 from connectors.few_rows import FewRows
-from connectors.rows import EVERY, UTC, Rows, bitmaps, count_ops, texts
+from connectors.many_rows import U16, U64, ManyRows, Mask
+from connectors.rows import Rows, count_ops, texts
 from datarail.position import Identity, Lane
 from datarail.small_car import FEW
 from datarail.train import Car, CarEntry, Manifest
-
-Mask = npt.NDArray[np.bool_]
-U64 = npt.NDArray[np.uint64]
-N = TypeVar("N", bound=np.generic)
 
 
 @dataclass(slots=True)
@@ -85,6 +81,7 @@ class TrainBuilder:
         self.last: Identity | None = None
         self.repeats = 0
         self._open: list[Rows] = []
+        self._many: list[ManyRows] = []
         # Up to here a row may be a repeat; past it nobody needs to look.
         self._repeat_until = max(
             (r.last.position for r in reached if r.last and r.last.epoch == epoch), default=0
@@ -100,6 +97,10 @@ class TrainBuilder:
         """No more rows come under this schema: forget it once what waits is packed."""
         rows.closed = True
 
+    def add(self, many: ManyRows) -> None:
+        """Rows in columns, of resources that are open; they come after all that `Rows` hold."""
+        self._many.append(many)
+
     def pack(self, now: int) -> list[Packed]:
         """Everything that waits, as trains. now: microseconds since the epoch."""
         trains: dict[int, Packed] = {}
@@ -107,6 +108,9 @@ class TrainBuilder:
             if rows.ops:
                 self._pack_rows(rows, trains, now)
                 rows.clear()
+        for many in self._many:
+            self._pack_many(many, trains, now)
+        self._many = []
         self._open = [rows for rows in self._open if not rows.closed]
         self.rows = self.bytes = 0
         self.waiting = [0] * len(self.reached)
@@ -117,64 +121,57 @@ class TrainBuilder:
         return [trains[partition] for partition in sorted(trains)]
 
     def _pack_rows(self, rows: Rows, trains: dict[int, Packed], now: int) -> None:
-        count = len(rows.ops)
-        if count <= FEW and self.keep is None and rows.runs[0][1] > self._repeat_until:
+        if len(rows.ops) <= FEW and self.keep is None and rows.runs[0][1] > self._repeat_until:
             self._pack_few(FewRows(rows), trains, now)
-            return
-        starts = np.fromiter((run[0] for run in rows.runs), np.int64, len(rows.runs))
-        lengths = np.diff(np.append(starts, count))
-        position = _spread([run[1] for run in rows.runs], lengths, np.uint64)
-        xid = _spread([run[2] for run in rows.runs], lengths, np.uint64)
-        commit = _spread([run[3] for run in rows.runs], lengths, np.int64)
-        index = np.array(rows.index, np.uint64)
-        part = np.zeros(count, np.uint8)
-        part[rows.second] = 1
-        ops = np.frombuffer(bytes(rows.ops), np.uint8)
-        target = np.array(rows.target, np.uint16)
-        values = [texts(rows.flat[number :: rows.width]) for number in range(rows.width)]
-        kept: Mask | None = None
+        else:
+            self._pack_many(ManyRows.of(rows), trains, now)
+
+    def _pack_many(self, many: ManyRows, trains: dict[int, Packed], now: int) -> None:
+        self._reach(many.newest(self.epoch))
+        partitions = len(self.reached)
+        rows, partition = many.placed(partitions)
         if self.keep is not None:
-            kept = self.keep(Columns(rows.resource, ops, position, xid, [values[k] for k in rows.key]))
-        newest = Identity(self.epoch, int(position[-1]), int(index[-1]), int(part[-1]))
+            kept = self._kept(many, self.keep)[rows]
+            rows, partition = rows[kept], partition[kept]
+        if int(many.position[0]) <= self._repeat_until:
+            fresh = ~self._repeats(partition, many.position[rows], many.index[rows], many.part[rows])
+            self.repeats += len(rows) - int(np.count_nonzero(fresh))
+            rows, partition = rows[fresh], partition[fresh]
+        for part in many.parts(rows, partition, partitions, self.epoch):
+            first, last = self.reached[part.partition].take(Lane.STREAM, len(part.ops))
+            part.columns[2] = pa.array(np.arange(first, last + 1, dtype=np.uint64))
+            car = pa.RecordBatch.from_arrays(part.columns, schema=part.rows.schema)
+            resource = part.rows.resource
+            self._add_car(trains, part.partition, resource, car, part.ops, (first, last), part.commit, now)
+
+    @staticmethod
+    def _kept(many: ManyRows, keep: Filter) -> Mask:
+        kept = np.ones(len(many), bool)
+        for number, owner in enumerate(many.owners):
+            rows = np.flatnonzero(many.owner == number)
+            if len(rows):
+                key = [texts(many.written(rows, item)) for item in owner.key]
+                columns = Columns(owner.resource, many.ops[rows], many.position[rows], many.xid[rows], key)
+                mask = keep(columns)
+                if mask is not None:
+                    kept[rows] = mask
+        return kept
+
+    def _repeats(self, partition: U16, position: U64, index: U64, part: npt.NDArray[np.uint8]) -> Mask:
+        found = np.zeros(len(partition), bool)
+        for number, place in enumerate(self.reached):
+            last = place.last
+            if last is not None and last.epoch == self.epoch:
+                before = (index < last.index) | ((index == last.index) & (part <= last.part))
+                before = (position < last.position) | ((position == last.position) & before)
+                found |= (partition == number) & before
+        return found
+
+    def _reach(self, newest: Identity) -> None:
         self.last = newest if self.last is None else max(self.last, newest)
-        batch = pa.RecordBatch.from_arrays(
-            [
-                pa.array(ops),
-                pa.array(np.full(count, Lane.STREAM, np.uint8)),
-                pa.array(np.zeros(count, np.uint64)),  # _seq: per partition, below
-                pa.array(np.full(count, self.epoch, np.uint32)),
-                pa.array(position),
-                pa.array(index),
-                pa.array(part),
-                pa.array(xid),
-                pa.array(commit).view(UTC),
-                bitmaps(rows.unchanged, count, rows.width),
-                *values,
-            ],
-            schema=rows.schema,
-        )
-        for partition in range(len(self.reached)):
-            mask = (target == partition) | (target == EVERY)
-            if kept is not None:
-                mask &= kept
-            if position[0] <= self._repeat_until:
-                repeat = mask & self._repeats(partition, position, index, part)
-                self.repeats += int(np.count_nonzero(repeat))
-                mask &= ~repeat
-            number = int(np.count_nonzero(mask))
-            if number == 0:
-                continue
-            car = batch if number == count else batch.filter(pa.array(mask))
-            first, last = self.reached[partition].take(Lane.STREAM, number)
-            car = car.set_column(2, "_seq", pa.array(np.arange(first, last + 1, dtype=np.uint64)))
-            span = (int(commit[mask].min()), int(commit[mask].max()))
-            self._add_car(
-                trains, partition, rows.resource, car, ops[mask].tobytes(), (first, last), span, now
-            )
 
     def _pack_few(self, few: FewRows, trains: dict[int, Packed], now: int) -> None:
-        newest = few.newest(self.epoch)
-        self.last = newest if self.last is None else max(self.last, newest)
+        self._reach(few.newest(self.epoch))
         for partition in few.partitions(len(self.reached)):
             chosen = few.chosen(partition)
             first, last = self.reached[partition].take(Lane.STREAM, len(chosen))
@@ -183,14 +180,6 @@ class TrainBuilder:
             car = few.car(chosen, self.epoch, first)
             span = (min(commits), max(commits))
             self._add_car(trains, partition, few.rows.resource, car, ops, (first, last), span, now)
-
-    def _repeats(self, partition: int, position: U64, index: U64, part: npt.NDArray[np.uint8]) -> Mask:
-        last = self.reached[partition].last
-        if last is None or last.epoch != self.epoch:
-            return np.zeros(len(position), bool)
-        before = (index < last.index) | ((index == last.index) & (part <= last.part))
-        found: Mask = (position < last.position) | ((position == last.position) & before)
-        return found
 
     def _add_car(
         self,
@@ -214,7 +203,3 @@ class TrainBuilder:
         )
         train.manifest.cars.append(entry)
         train.cars.append(car)
-
-
-def _spread(values: list[int], lengths: npt.NDArray[np.int64], kind: type[N]) -> npt.NDArray[N]:
-    return np.repeat(np.array(values, kind), lengths)

@@ -17,7 +17,8 @@ PG_EPOCH = 946_684_800_000_000
 BEGIN, COMMIT, RELATION, TYPE, ORIGIN, MESSAGE = 66, 67, 82, 89, 79, 77  # B C R Y O M
 INSERT, UPDATE, DELETE, TRUNCATE = 73, 85, 68, 84  # I U D T
 
-_NULL, _UNCHANGED, _TEXT, _NEW, _KEY, _OLD = 110, 117, 116, 78, 75, 79  # n u t N K O
+NEW, KEY, OLD = 78, 75, 79  # N K O: what a tuple is
+NULL, UNCHANGED, TEXT = 110, 117, 116  # n u t: how a column is sent
 
 _U32 = Struct(">I").unpack_from
 _BEGIN = Struct(">QqI").unpack_from
@@ -119,14 +120,14 @@ def append_tuple(data: bytes, at: int, into: Values) -> int:
     append = into.append
     for number in range(count):
         kind = data[at]
-        if kind == _TEXT:
+        if kind == TEXT:
             start = at + 5
             at = start + _U32(data, at + 1)[0]
             append(data[start:at])
-        elif kind == _NULL:
+        elif kind == NULL:
             append(None)
             at += 1
-        elif kind == _UNCHANGED:
+        elif kind == UNCHANGED:
             append(None)
             unchanged |= 1 << number
             at += 1
@@ -142,13 +143,26 @@ def tuple_end(data: bytes, at: int) -> int:
     count = (data[at] << 8) | data[at + 1]
     at += 2
     for _ in range(count):
-        at += 5 + _U32(data, at + 1)[0] if data[at] == _TEXT else 1
+        at += 5 + _U32(data, at + 1)[0] if data[at] == TEXT else 1
     return at
 
 
+def tuple_bytes(values: Values, unchanged: int = 0) -> bytes:
+    """The inverse of `append_tuple`."""
+    parts = [len(values).to_bytes(2, "big")]
+    for number, value in enumerate(values):
+        if unchanged >> number & 1:
+            parts.append(b"u")
+        elif value is None:
+            parts.append(b"n")
+        else:
+            parts += (b"t", len(value).to_bytes(4, "big"), value)
+    return b"".join(parts)
+
+
 class Change:
-    """An update's or delete's old side. full: the whole old row (REPLICA IDENTITY FULL), else its
-    key columns alone, the others None. at: where the new tuple starts (0: there is none)."""
+    """An update's old side. full: the whole old row (REPLICA IDENTITY FULL), else its key columns
+    alone, the others None. at: where the new tuple starts."""
 
     __slots__ = ("at", "full", "old")
 
@@ -160,25 +174,22 @@ class Change:
 
 def update(data: bytes) -> Change:
     kind = data[5]
-    if kind == _NEW:
+    if kind == NEW:
         return Change(None, False, 6)
-    if kind != _KEY and kind != _OLD:
+    if kind != KEY and kind != OLD:
         raise Malformed(f"an update has a tuple of kind {chr(kind)!r}")
     old: Values = []
     append_tuple(data, 6, old)
     at = tuple_end(data, 6)
-    if data[at] != _NEW:
+    if data[at] != NEW:
         raise Malformed("an update has no new tuple")
-    return Change(old, kind == _OLD, at + 1)
+    return Change(old, kind == OLD, at + 1)
 
 
-def delete(data: bytes) -> Change:
-    kind = data[5]
-    if kind != _KEY and kind != _OLD:
-        raise Malformed(f"a delete has a tuple of kind {chr(kind)!r}")
-    old: Values = []
-    append_tuple(data, 6, old)
-    return Change(old, kind == _OLD, 0)
+def check_delete(data: bytes) -> None:
+    """Raises Malformed where a delete has no old tuple; it begins at 6."""
+    if data[5] != KEY and data[5] != OLD:
+        raise Malformed(f"a delete has a tuple of kind {chr(data[5])!r}")
 
 
 def widen(xid: int, near: int) -> int:

@@ -12,8 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 import pyarrow as pa
 
+from connectors.many_rows import Mask
 from connectors.rows import TRUNCATE
-from connectors.train_builder import Columns, Mask
+from connectors.train_builder import Columns
 
 Key = tuple[str, ...]
 

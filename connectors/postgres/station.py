@@ -15,12 +15,13 @@ from kafka.errors import KafkaError
 
 from connectors import gauges, log_topics
 from connectors.postgres import setup
-from connectors.postgres.capture import Capture, Wanted
+from connectors.postgres.capture import Capture
 from connectors.postgres.catalog import Table, check_key, read_table
 from connectors.postgres.epochs import Standing, settle
 from connectors.postgres.loading import Loading, chunks_of
 from connectors.postgres.locating import locate
 from connectors.postgres.overlap import Chunk, Key, Overlap
+from connectors.postgres.relations import Wanted
 from connectors.postgres.session import Connection, connect, connect_replication, explain
 from connectors.postgres.streaming import Streaming
 from connectors.shipper import Shipper

@@ -30,6 +30,7 @@ _LINGER_SHARE, _LINGER_SECONDS, _LINGER_LEAST, _GAP_SECONDS = 0.1, 0.5, 0.02, 0.
 _FEEDBACK_SECONDS = 1.0
 _IDLE_SECONDS = 0.5
 _PARTING_SECONDS = 8.0
+_AT_ONCE = 4096
 
 
 class Streaming:
@@ -109,21 +110,24 @@ class Streaming:
 
     def _read(self) -> bool:
         """Take what is at hand, up to a packing; whether there may be more."""
-        read, feed, builder = self._cursor.read_message, self._capture.feed, self._builder
-        most = self._most_rows()
-        for turn in range(4096):
-            message = read()
-            if message is None:
-                return False
-            if turn == 0:
-                self._read_at = time.monotonic()
-            feed(message.payload)
-            if builder.rows >= most or builder.bytes >= MOST_BYTES:
+        read, messages, size = self._cursor.read_message, [], 0
+        most = min(_AT_ONCE, self._most_rows() - self._builder.rows)
+        room = MOST_BYTES - self._builder.bytes
+        message = read()
+        while message is not None:
+            data = message.payload
+            messages.append(data)
+            size += len(data)
+            if len(messages) >= most or size >= room:
                 break
-        return True
+            message = read()
+        if messages:
+            self._read_at = time.monotonic()
+            self._capture.take(messages, size)
+        return message is not None
 
     def _most_rows(self) -> int:
-        behind = time.time() - self._capture.commit_time / 1e6
+        behind = time.time() - self._capture.heard / 1e6
         return CATCHING_UP_ROWS if behind > _FAR_BEHIND_SECONDS else MOST_ROWS
 
     def _send(self, more: bool) -> float:
@@ -138,7 +142,7 @@ class Streaming:
             return _IDLE_SECONDS  # an acknowledgement will wake us
         now = time.monotonic()
         self._waiting_since = self._waiting_since or now
-        linger = min(_LINGER_SECONDS, (time.time() - self._capture.commit_time / 1e6) * _LINGER_SHARE)
+        linger = min(_LINGER_SECONDS, (time.time() - self._capture.heard / 1e6) * _LINGER_SHARE)
         lingers = linger >= _LINGER_LEAST and now - self._waiting_since < linger
         if lingers and (more or now - self._read_at < _GAP_SECONDS):
             return _GAP_SECONDS
@@ -146,27 +150,28 @@ class Streaming:
         return _IDLE_SECONDS
 
     def _ship(self) -> None:
+        self._capture.flush()
         for train in self._builder.pack(time.time_ns() // 1000):
             self._shipper.send(train)
         self._waiting_since = 0.0
-        if self._overlap.until and self._overlap.passed(self._capture.position):
+        if self._overlap.until and self._overlap.passed(self._capture.place.position):
             self._overlap_passed()
             self._overlap.until = 0
             self._builder.keep = None
 
     def _acknowledge(self) -> None:
-        capture, shipper = self._capture, self._shipper
-        if capture.committed > self._noted and not self._builder.rows:
+        place, shipper = self._capture.place, self._shipper
+        if place.committed > self._noted and not self._builder.rows:
             # Everything read is packed, so the last train covers this commit.
-            self._noted = capture.committed
-            self._commits.append((capture.committed, shipper.sent))
+            self._noted = place.committed
+            self._commits.append((place.committed, shipper.sent))
         while self._commits and self._commits[0][1] <= shipper.safe:
             self._acknowledged = self._commits.popleft()[0]
         now = time.monotonic()
         if now - self._fed_back < _FEEDBACK_SECONDS:
             return
         self._fed_back = now
-        if not capture.open and not self._builder.rows and shipper.safe == shipper.sent:
+        if not place.open and not self._builder.rows and shipper.safe == shipper.sent:
             # Nothing under way: the log up to here holds nothing of ours, the source may let it go.
             self._acknowledged = max(self._acknowledged, self._cursor.wal_end)
         self._cursor.send_feedback(

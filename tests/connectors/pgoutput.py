@@ -6,7 +6,7 @@ from struct import pack
 
 from connectors.postgres.decode import PG_EPOCH
 
-#: A column as it is sent: text, None for null, UNCHANGED.
+#: A column as it is sent: text (or its bytes), None for null, UNCHANGED.
 UNCHANGED = object()
 
 
@@ -36,7 +36,7 @@ def row(values: list[object]) -> bytes:
         elif value is UNCHANGED:
             parts.append(b"u")
         else:
-            text = str(value).encode()
+            text = value if isinstance(value, bytes) else str(value).encode()
             parts.append(b"t" + pack(">I", len(text)) + text)
     return b"".join(parts)
 

@@ -8,7 +8,8 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from connectors.postgres.capture import Capture, Wanted
+from connectors.postgres.capture import Capture
+from connectors.postgres.relations import Wanted
 from connectors.train_builder import Packed, Reached, TrainBuilder
 from datarail.position import Identity, Lane
 from datarail.train import Train, as_batch, decode, encode
@@ -107,8 +108,9 @@ def test_full_identity_fills_what_did_not_change() -> None:
 
 
 def test_new_schema_starts_a_new_car() -> None:
-    capture, notices = start(), []
-    capture.notice = lambda resource, text: notices.append((resource, text))
+    notices: list[tuple[str, str]] = []
+    builder = TrainBuilder("t.s", 1, [Reached() for _ in range(PARTITIONS)])
+    capture = Capture(builder, WANTED, notice=lambda resource, text: notices.append((resource, text)))
     wider = pgoutput.relation(1, "public", "a", ["id", "v", "new"], ["id"])
     changes = [pgoutput.insert(1, [1, "x"]), wider, pgoutput.insert(1, [1, "x", "n"])]
     trains = run(capture, messages([changes]), random.Random(1), 0)

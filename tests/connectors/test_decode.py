@@ -37,8 +37,11 @@ def test_update_with_old(old: list[object], new: list[object], kind: bytes) -> N
 
 @given(VALUES)
 def test_delete(old: list[object]) -> None:
-    change = decode.delete(pgoutput.delete(7, old))
-    assert change.old == shown(old)
+    data = pgoutput.delete(7, old)
+    decode.check_delete(data)
+    into: decode.Values = []
+    decode.append_tuple(data, 6, into)
+    assert into == shown(old)
     assert decode.relation_of(pgoutput.delete(0xABCDEF01, old)) == 0xABCDEF01
 
 
@@ -80,4 +83,4 @@ def test_malformed(data: bytes) -> None:
         elif data[:1] == b"U":
             decode.update(data)
         else:
-            decode.delete(data)
+            decode.check_delete(data)
