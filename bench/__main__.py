@@ -44,8 +44,9 @@ def main() -> int:
         failed = 130
     finally:
         if bench.report.readings:
-            bench.report.write(BUILD / "bench.json")
-            bench.details.write(BUILD / "bench-details.json")
+            into = asked.only is not None
+            bench.report.write(BUILD / "bench.json", into=into)
+            bench.details.write(BUILD / "bench-details.json", into=into)
             print(bench.report.summary())
             say(f"wrote {BUILD / 'bench.json'}")
         if not asked.profile:
@@ -58,7 +59,11 @@ def _arguments() -> argparse.Namespace:
     group = parser.add_mutually_exclusive_group()
     group.add_argument("--quick", action="store_true", help="some three minutes, one run: does it work?")
     group.add_argument("--full", action="store_true", help="larger, longer, growth too; hours")
-    parser.add_argument("--only", choices=NAMES, help="one workload instead of all")
+    parser.add_argument(
+        "--only",
+        choices=NAMES,
+        help="one workload; its figures are added to those of the file",
+    )
     parser.add_argument(
         "--resources", type=int, default=32, help="of the workload wide, 3 to 94 (default 32)"
     )

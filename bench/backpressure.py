@@ -72,6 +72,7 @@ def pressed(rail: Rail, backlog: Backlog, rate: float, seconds: float) -> Pressu
                     raise Terminal(f"status still tells of {course[-1][1]:,} rows on their way", part="bench")
                 time.sleep(1)
             catching_up = time.monotonic() - began - took
+        hops.settle()  # status can say nothing of what the ledger has not read yet
     return Pressure(rate, rows, took, catching_up, max(0, rows - landed), told, usage.peak_mb, course, sights)
 
 

@@ -44,12 +44,20 @@ class Details:
         """Note how many rows were behind at which second."""
         self.courses[name] = [list(each) for each in course]
 
-    def write(self, file: Path) -> None:
-        document = {
+    def document(self) -> dict[str, Any]:
+        return {
             "edges_ms": EDGES.tolist(),
             "histograms": self.histograms,
             "drains": self.drains,
             "courses": self.courses,
         }
+
+    def write(self, file: Path, *, into: bool = False) -> None:
+        """into: what the file has of other names stays."""
+        document = self.document()
+        if into and file.exists():
+            known = orjson.loads(file.read_bytes())
+            for kind in ("histograms", "drains", "courses"):
+                document[kind] = known.get(kind, {}) | document[kind]
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(orjson.dumps(document))

@@ -68,8 +68,7 @@ def outage(rail: Rail, backlog: Backlog, part: str, rate: float, seconds: float)
                 raise Terminal(f"{part} has not caught up after {_PATIENCE:.0f} s", part="bench")
         caught_up = time.monotonic() - started
         rows = hops.captured(Lane.STREAM) - before
-    with closing(Hops(rail.settings, STATION)) as hops:
-        hops.settle()
+    rail.settle()
     return Outage(part, started - stopped, waiting, caught_up, rows, watch.course)
 
 

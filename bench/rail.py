@@ -117,6 +117,11 @@ class Rail:
         for name in self._rest():
             line.start_part(self.settings, name)
 
+    def settle(self) -> None:
+        """Wait until all that was captured has landed, half an hour at most."""
+        with closing(Hops(self.settings, STATION)) as hops:
+            hops.settle(seconds=1800)
+
     def balance(self, seconds: int = 180) -> None:
         """Audit, and say so; raises Terminal when it does not balance."""
         captured = sum(each["captured"] for each in self.audit(seconds)["resources"])

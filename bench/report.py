@@ -49,9 +49,17 @@ class Report:
             for each in figures
         )
 
-    def write(self, file: Path) -> None:
+    def write(self, file: Path, *, into: bool = False) -> None:
+        """into: what the file has of other names stays, if it was read on the same machine."""
+        document = self.document()
+        if into and file.exists():
+            known = orjson.loads(file.read_bytes())
+            if known["machine"] == document["machine"]:
+                own = {each["name"] for each in document["figures"]}
+                others = [each for each in known["figures"] if each["name"] not in own]
+                document["figures"] = others + document["figures"]
         file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_bytes(orjson.dumps(self.document(), option=orjson.OPT_INDENT_2) + b"\n")
+        file.write_bytes(orjson.dumps(document, option=orjson.OPT_INDENT_2) + b"\n")
 
 
 def machine() -> dict[str, Any]:

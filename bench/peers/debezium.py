@@ -22,15 +22,17 @@ from bench.report import Report, quantile
 from bench.say import say
 from datarail.errors import Terminal
 
-_WARM_UP = 30.0  # seconds of steady load before latency counts: Java's compiler needs them
-
 
 @dataclass(frozen=True)
 class Size:
-    """rows: of the table, and changes of one backlog; seconds: of the latency run."""
+    """rows: of the table, and changes of one backlog, the same for everyone; seconds: of the latency
+    run; runs: backlogs; warm_up: seconds of steady load before latency counts, as Java's compiler
+    needs them."""
 
     rows: int
     seconds: float
+    runs: int = 3
+    warm_up: float = 30.0
     rate: int = 1000
 
 
@@ -52,21 +54,37 @@ def _one(rail: Rail, backlog: Backlog, name: str, size: Size, report: Report) ->
             with _cost(worker, report, f"debezium.{name}.snapshot", rows):
                 done = topic.wait(rows)
             _tell(report, f"debezium.{name}.snapshot.captured", rows / (done - began))
-            worker.stop()
-            rail.wait_slot("NOT bool_or(active)", "free", 60)
-            with closing(rail.connect()) as connection:
-                changes = backlog.updates(connection, size.rows, 1000)
-            worker.resume()
-            began = rail.wait_slot("bool_or(active)", "taken up", 120)
-            with _cost(worker, report, f"debezium.{name}.stream", changes):
-                done = topic.wait(rows + changes)
-            _tell(report, f"debezium.{name}.stream.captured", changes / (done - began))
+            for _ in range(size.runs):
+                rows += _stream(rail, backlog, worker, topic, rows, size.rows, report, f"debezium.{name}")
             ages = _latency(rail, backlog, size, worker.topic)
             for word, share in (("p50", 0.5), ("p95", 0.95), ("p99", 0.99), ("max", 1.0)):
                 report.add(f"debezium.{name}.latency.{size.rate}.raw.{word}", "ms", quantile(ages, share))
             say(f"  latency p50 {quantile(ages, 0.5):.1f}, p99 {quantile(ages, 0.99):.1f} ms")
     finally:
         _clear(rail)
+
+
+def _stream(
+    rail: Rail,
+    backlog: Backlog,
+    worker: Worker,
+    topic: _Topic,
+    before: int,
+    wanted: int,
+    report: Report,
+    name: str,
+) -> int:
+    """Drain one backlog into a topic that has `before` records; returns how many they were."""
+    worker.stop()
+    rail.wait_slot("NOT bool_or(active)", "free", 60)
+    with closing(rail.connect()) as connection:
+        changes = backlog.updates(connection, wanted, 1000)
+    worker.resume()
+    began = rail.wait_slot("bool_or(active)", "taken up", 120)
+    with _cost(worker, report, f"{name}.stream", changes):
+        done = topic.wait(before + changes)
+    _tell(report, f"{name}.stream.captured", changes / (done - began))
+    return changes
 
 
 def _tell(report: Report, name: str, rate: float) -> None:
@@ -123,7 +141,7 @@ def _latency(rail: Rail, backlog: Backlog, size: Size, topic: str) -> list[float
     reader.start()
     try:
         ours.recv()
-        load(rail, backlog, size.rate, _WARM_UP)
+        load(rail, backlog, size.rate, size.warm_up)
         since = time.time() * 1e6
         load(rail, backlog, size.rate, size.seconds)
         time.sleep(3)

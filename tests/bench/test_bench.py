@@ -12,8 +12,10 @@ from kafka import TopicPartition
 
 from bench import svg
 from bench.backlog import Backlog, Extent
+from bench.charts import charts
 from bench.details import Details
-from bench.document import Figures, blocks, filled
+from bench.document import filled, plots
+from bench.figures import Figures
 from bench.hops import Sample, covers, reached
 from bench.latency import Latency, watched
 from bench.load import update_script
@@ -21,6 +23,7 @@ from bench.profiling import hottest
 from bench.rail import indicators_text
 from bench.report import Report, quantile
 from bench.subscriber import columns, position
+from bench.tables import blocks
 from examples.city.wide import tables
 
 A, B = TopicPartition("raw.x.y", 0), TopicPartition("train.x.y", 0)
@@ -157,7 +160,26 @@ def test_charts_are_well_formed() -> None:
     drawn = [
         svg.stacked("cost <a&b>", "µs", {"one": {"kafka": 1.0, "redis": 2.0}}),
         svg.bars("none", "rows/s", {}),
-        svg.lines("latency", "ms", {"raw train": [(0.5, 0.1), (20.0, 1.0)], "nothing": []}),
+        svg.histograms("latency", "ms", [1.0, 2.0, 4.0, 8.0], {"raw train": [0, 3, 1], "none": [0, 0, 0]}),
+        svg.histograms("nothing", "ms", [1.0, 2.0, 4.0], {}),
+        svg.course("behind", "rows", {"history": [(0.0, 0.0), (5.0, 1234.0)], "nothing": []}),
+        svg.course("nothing", "rows", {}),
     ]
-    for chart in drawn:
-        assert ElementTree.fromstring(chart).tag.endswith("svg")
+    for chart in [*drawn, svg.above(*drawn)]:
+        assert ElementTree.fromstring(chart.text).tag.endswith("svg")
+
+
+def test_what_was_measured_is_drawn_and_shown() -> None:
+    report = Report()
+    for name in ("growth.resources.10.drain.landed", "growth.workers.history.1", "growth.workers.history.2"):
+        report.add(name, "rows/s", 1000.0)
+    report.add("growth.workers.history.ratio", "times", 1.0)
+    details = Details()
+    details.latency("x.latency.1000", Latency(1000, 3, {"raw": np.array([1.0, 5.0])}, {}, 1.0, {}))
+    details.course("x.outage.sink-history", [(0.0, 3), (1.0, 0)])
+    drawn = charts(Figures(report.document()), details.document(), None)
+    assert {"x.latency.1000.svg", "outage.svg", "growth-resources.svg", "growth-workers.svg"} <= set(drawn)
+    assert "backpressure.svg" not in drawn
+    shown = plots(sorted(drawn))
+    assert "benchmark/growth-resources.svg" in shown["plots-growth"]
+    assert shown["plots-peers"] == ""
