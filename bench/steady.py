@@ -77,10 +77,11 @@ def highest(rail: Rail, backlog: Backlog, seconds: float, halvings: int, first: 
 
 
 def judged(asked: float, run: Latency) -> Trial:
-    rate = run.rows / run.seconds
-    known = {hop: run.ages[hop] for hop in HOPS if hop in run.ages}
-    slowest = max(float(np.median(ages[-max(1, len(ages) // 3) :])) for ages in known.values() if len(ages))
-    return Trial(asked, rate, slowest, all(map(flat, known.values())) and run.late <= _LATE)
+    """Whether a load was kept up with: every hop flat, and the source on its schedule."""
+    known = [run.ages[hop] for hop in HOPS if hop in run.ages]
+    ends = [float(np.median(ages[-max(1, len(ages) // 3) :])) for ages in known if len(ages)]
+    holds = all(map(flat, known)) and run.late <= _LATE
+    return Trial(asked, run.rows / run.seconds, max(ends, default=float("inf")), holds)
 
 
 def tell(report: Report, name: str, trials: list[Trial]) -> None:
@@ -89,6 +90,6 @@ def tell(report: Report, name: str, trials: list[Trial]) -> None:
     report.add(f"{name}.rate", "rows/s", held.rate if held else 0.0)
     if held:
         report.add(f"{name}.freshness", "ms", held.freshness)
-    for trial in trials:
+    for trial in (trial for trial in trials if np.isfinite(trial.freshness)):
         report.add(f"{name}.at.{trial.asked:.0f}", "ms", trial.freshness)
     say(f"  {name}: freshness stays flat up to {held.rate if held else 0:,.0f} rows/s")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from xml.etree import ElementTree
 
 import numpy as np
@@ -91,6 +92,35 @@ def test_a_mixed_backlog_keeps_within_the_rows_there_are() -> None:
     for table in made:
         extent = backlog.extents[table.name]
         assert (extent.first, extent.end) == (200, 5600)
+
+
+def test_backlogs_of_one_kind_move_the_rows_there_are() -> None:
+    made = tables(2)
+    backlog, connection = Backlog(made, 5000), Recorder()
+    assert backlog.inserts(connection, 600, 300) == 600
+    assert backlog.deletes(connection, 200, 100) == 200
+    assert backlog.updates(connection, 1200, 1000) == 1200
+    assert [(each.first, each.end) for each in backlog.extents.values()] == [(100, 5300)] * 2
+
+
+def test_a_skewed_backlog_is_nine_tenths_the_first_tables() -> None:
+    made = tables(10)
+    connection = Recorder()
+    Backlog(made, 5000, skewed=True).updates(connection, 60_000, 1000)
+    said = [each for each in connection.said if each.startswith("UPDATE")]
+    assert sum(made[0].name in each for each in said) == 0.9 * len(said)
+
+
+def test_figures_of_one_workload_are_added_to_those_of_the_file(tmp_path: Path) -> None:
+    file = tmp_path / "bench.json"
+    for name, value in (("a", 1.0), ("b", 2.0), ("a", 3.0)):
+        report = Report()
+        report.add(name, "rows/s", value)
+        report.write(file, into=True)
+    figures = orjson.loads(file.read_bytes())["figures"]
+    assert {each["name"]: each["median"] for each in figures} == {"a": 3.0, "b": 2.0}
+    report.write(file)
+    assert len(orjson.loads(file.read_bytes())["figures"]) == 1
 
 
 def test_every_table_has_an_indicator_of_its_own() -> None:

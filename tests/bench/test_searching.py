@@ -1,0 +1,102 @@
+"""What the benchmark concludes from what it sees: flat or not, overtaken or not, how many times more."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from bench.backpressure import overtaken
+from bench.latency import Latency
+from bench.outage import passed_all
+from bench.peers.__main__ import ratios
+from bench.report import Report
+from bench.steady import flat, judged, search
+from bench.workloads import ALL, GROWTH, NAMES, chosen
+
+
+@pytest.mark.parametrize(
+    ("ages", "expected"),
+    [
+        ([20.0, 30.0, 25.0] * 20, True),
+        ([100.0, 150.0, 200.0, 240.0, 300.0, 320.0], True),  # within what chance may do
+        (list(np.linspace(100, 1900, 60)), False),  # grows
+        ([2500.0] * 60, False),  # steady, but too late
+        ([20.0, 30.0], False),  # too few to tell
+    ],
+)
+def test_freshness_is_flat_when_the_end_is_as_soon_as_the_beginning(
+    ages: list[float], expected: bool
+) -> None:
+    assert flat(np.array(ages)) is expected
+
+
+@pytest.mark.parametrize("limit", [1500.0, 9000.0, 30_000.0])
+def test_the_search_comes_near_the_limit_from_below(limit: float) -> None:
+    asked: list[float] = []
+
+    def holds(rate: float) -> bool:
+        asked.append(rate)
+        return rate <= limit
+
+    found = search(holds, 4, 1000.0)
+    assert found <= limit < found * 2 ** (1 / 16) * 1.001
+    assert len(asked) <= 10
+
+
+def test_a_rate_too_high_from_the_first_is_nought() -> None:
+    assert search(lambda rate: False, 3, 1000.0) == 0
+
+
+def test_a_load_the_source_cannot_keep_is_no_success() -> None:
+    ages = {"indicator": np.full(30, 20.0), "history": np.full(9, 80.0)}
+    run = Latency(1000, 10_000, ages, {}, 10.0, {})
+    assert judged(1000, run).holds
+    assert judged(1000, run).freshness == 80.0
+    run.late = 3000.0
+    assert not judged(1000, run).holds
+
+
+def test_a_trial_in_which_nothing_was_seen_does_not_hold() -> None:
+    run = Latency(1000, 10_000, {"indicator": np.array([])}, {}, 10.0, {})
+    assert not judged(1000, run).holds
+
+
+def test_who_was_overtaken_and_by_how_much() -> None:
+    commits = np.array([1000, 2000, 3000, 4000], np.int64)
+    assert overtaken((commits, commits + 500)) == [0.0, 0.0, 0.0]
+    seen = np.array([9000, 5000, 6000, 9500], np.int64)
+    assert overtaken((commits, seen)) == [4.0, 0.0, 0.0]
+    assert overtaken((commits[:1], seen[:1])) == []
+
+
+def test_all_is_fresh_when_every_partition_has_come_so_far() -> None:
+    assert passed_all({0: 5, 1: 7}, {0: 5, 1: 6})
+    assert not passed_all({0: 5}, {0: 5, 1: 1})
+
+
+def test_ratios_are_told_against_each_and_against_the_best() -> None:
+    report = Report()
+    report.add("ours.stream.captured", "rows/s", 40_000.0)
+    report.add("debezium.defaults.stream.captured", "rows/s", 10_000.0)
+    report.add("debezium.quick.stream.captured", "rows/s", 20_000.0)
+    report.add("ours.latency.1000.raw.p50", "ms", 5.0)
+    report.add("debezium.quick.latency.1000.raw.p50", "ms", 20.0)
+    report.add("plain.landed", "rows/s", 2_000.0)
+    report.add("ours.landed", "rows/s", 20_000.0)
+    ratios(report)
+    told = {name: values for (name, unit), values in report.readings.items() if unit == "times"}
+    assert told == {
+        "ratio.stream": [2.0],
+        "ratio.debezium.defaults.stream": [4.0],
+        "ratio.debezium.quick.stream": [2.0],
+        "ratio.debezium.quick.p50": [4.0],
+        "ratio.plain.landed": [10.0],
+    }
+
+
+def test_growth_is_measured_when_all_is() -> None:
+    assert len(chosen(None, full=False)) == len(ALL)
+    assert len(chosen(None, full=True)) == len(ALL) + len(GROWTH)
+    assert len(chosen("growth", full=False)) == len(GROWTH)
+    for name in NAMES:
+        assert chosen(name, full=False)
