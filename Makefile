@@ -19,7 +19,7 @@ help:
 	@echo 'make test    check, then every test on the real servers'
 	@echo 'make check   ruff, mypy, import-linter'
 	@echo 'make bench   measure the line at full speed, write build/bench.json'
-	@echo 'make bench-peers   the same table captured by Debezium, build/bench-peers.json'
+	@echo 'make bench-peers   Debezium, and a plain line, on the same table, build/bench-peers.json'
 	@echo 'make clean   down, then remove all that was installed or written here'
 
 install: $(STAMP)
