@@ -17,6 +17,7 @@ from bench.probe import probe
 from bench.rail import STATION, Rail
 from bench.report import Report, quantile
 from bench.say import say
+from bench.sizes import Size
 from bench.usage import Usage
 from datarail.cli.standing import standing
 from datarail.errors import Terminal
@@ -108,10 +109,10 @@ def tell(report: Report, name: str, run: Pressure) -> None:
     )
 
 
-def without_history(rail: Rail, backlog: Backlog, seconds: float) -> dict[str, Latency]:
+def without_history(rail: Rail, backlog: Backlog, size: Size) -> dict[str, Latency]:
     """Latency at 1,000 rows/s, a commit each, with every sink at work and with history's stopped."""
     return {
-        word: latency(rail, backlog, 1000, seconds, look=("probe",), without=part)
+        word: latency(rail, backlog, 1000, size.seconds, warm_up=size.warm_up, look=("probe",), without=part)
         for word, part in (("all", ""), ("without_history", "sink-history"))
     }
 

@@ -13,9 +13,10 @@ from bench.report import Report
 class Size:
     """rows: of all tables together before the first change; changes: of one backlog; runs: repeats.
 
-    seconds: of one latency run; rates: of those, rows a second and rows a commit.
+    seconds: of one latency run, after so many to warm_up; rates: of those, rows a second and rows a commit.
     transactions: rows in one, each a backlog of its own.
-    steady_seconds, steady_halvings: of the search for the highest rate; steady_first: rows/s.
+    steady_…: of the search for the highest rate: seconds of a load, the first and the most tried in
+    rows/s, how often what is in between is halved.
     outage_seconds, outage_rate: how long a part is stopped, under how many rows/s; outages: which.
     pressure_seconds: of a load twice as fast as the sinks.
     growth_…: what is varied; growth_runs: repeats of each.
@@ -26,11 +27,13 @@ class Size:
     changes: int = 400_000
     runs: int = 3
     seconds: float = 10.0
+    warm_up: float = 10.0
     rates: tuple[tuple[int, int], ...] = ((100, 1), (1000, 1), (10_000, 10))
     transactions: tuple[int, ...] = (1, 1_000_000)
     steady_seconds: float = 12.0
     steady_halvings: int = 3
     steady_first: float = 2000.0
+    steady_most: float = 128_000.0
     outage_seconds: float = 30.0
     outage_rate: float = 1000.0
     outages: tuple[str, ...] = ("sink-history", "streams")
@@ -46,11 +49,14 @@ QUICK = Size(
     one_rows=64_000,
     changes=60_000,
     runs=1,
-    seconds=8.0,
+    seconds=6.0,
+    warm_up=4.0,
     rates=((1000, 1),),
     transactions=(),
-    steady_seconds=6.0,
+    steady_seconds=4.0,
     steady_halvings=0,
+    steady_first=4000.0,
+    steady_most=8000.0,
     outage_seconds=5.0,
     outages=("sink-history",),
     pressure_seconds=5.0,

@@ -12,6 +12,7 @@ from bench.latency import Latency, Milliseconds, latency
 from bench.rail import Rail
 from bench.report import Report
 from bench.say import say
+from bench.sizes import Size
 
 #: Rows a commit.
 EACH = 100
@@ -22,7 +23,6 @@ _RISE, _SLACK = 1.5, 250.0
 _WARM_UP = 5.0
 #: A load that is later than this behind its own schedule, in milliseconds, is one the source cannot.
 _LATE = 1000.0
-_FIRST, _MOST = 1000.0, 256_000.0
 HOPS = ("indicator", "golden", "history")
 
 
@@ -46,33 +46,33 @@ def flat(ages: Milliseconds) -> bool:
     return last <= BOUND and last <= _RISE * first + _SLACK
 
 
-def search(holds: Callable[[float], bool], halvings: int, first: float = _FIRST) -> float:
-    """The highest rate found that holds, from `first` on doubled until one does not, then halved in
-    between (geometrically) so many times; 0 when none holds."""
+def search(holds: Callable[[float], bool], halvings: int, first: float, most: float) -> float:
+    """The highest rate found that holds: from `first` on doubled until one does not, `most` at most,
+    then halved in between (geometrically) so many times. 0 when none holds."""
     low, high = 0.0, first
-    while high <= _MOST and holds(high):
+    while high <= most and holds(high):
         low, high = high, 2 * high
-    if not low:
-        return 0.0
+    if not low or high > most:
+        return low
     for _ in range(halvings):
         middle = (low * high) ** 0.5
         low, high = (middle, high) if holds(middle) else (low, middle)
     return low
 
 
-def highest(rail: Rail, backlog: Backlog, seconds: float, halvings: int, first: float) -> list[Trial]:
+def highest(rail: Rail, backlog: Backlog, size: Size) -> list[Trial]:
     """Every load tried, in the order of trying. Each is waited for until all of it has landed."""
     trials: list[Trial] = []
 
     def holds(rate: float) -> bool:
-        run = latency(rail, backlog, rate, seconds, EACH, warm_up=_WARM_UP, look=("probe",))
+        run = latency(rail, backlog, rate, size.steady_seconds, EACH, warm_up=_WARM_UP, look=("probe",))
         trials.append(judged(rate, run))
         last = trials[-1]
         word = "flat" if last.holds else "not flat" if run.late <= _LATE else "the source cannot"
         say(f"  {rate:,.0f} rows/s: {last.rate:,.0f} came, freshness {last.freshness:,.0f} ms: {word}")
         return last.holds
 
-    search(holds, halvings, first)
+    search(holds, size.steady_halvings, size.steady_first, size.steady_most)
     return trials
 
 

@@ -50,7 +50,8 @@ def latencies(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
     for rate, each in bench.size.rates:
         for _ in range(bench.size.runs):
             say(f"{name}: {rate:,} rows/s, {each} a commit")
-            run = latency.latency(rail, backlog, rate, bench.size.seconds, each)
+            size = bench.size
+            run = latency.latency(rail, backlog, rate, size.seconds, each, warm_up=size.warm_up)
             latency.tell(bench.report, f"{name}.latency.{rate}", run)
             bench.details.latency(f"{name}.latency.{rate}", run)
 
@@ -58,8 +59,7 @@ def latencies(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
 def rates(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
     """The highest rate at which freshness stays flat."""
     say(f"{name}: looking for the highest rate at which freshness stays flat")
-    size = bench.size
-    trials = steady.highest(rail, backlog, size.steady_seconds, size.steady_halvings, size.steady_first)
+    trials = steady.highest(rail, backlog, bench.size)
     steady.tell(bench.report, f"{name}.steady", trials)
 
 
@@ -85,7 +85,7 @@ def pressure(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
     bench.details.course(f"{name}.backpressure", run.course)
     for _ in range(bench.size.runs):
         say(f"{name}: indicators with every sink at work, and with history's stopped")
-        runs = backpressure.without_history(rail, backlog, bench.size.seconds)
+        runs = backpressure.without_history(rail, backlog, bench.size)
         backpressure.tell_dead(bench.report, f"{name}.dead", runs)
 
 

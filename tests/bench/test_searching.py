@@ -38,13 +38,17 @@ def test_the_search_comes_near_the_limit_from_below(limit: float) -> None:
         asked.append(rate)
         return rate <= limit
 
-    found = search(holds, 4, 1000.0)
+    found = search(holds, 4, 1000.0, 64_000.0)
     assert found <= limit < found * 2 ** (1 / 16) * 1.001
     assert len(asked) <= 10
 
 
+def test_the_search_ends_at_the_most_there_is_to_try() -> None:
+    assert search(lambda rate: True, 3, 1000.0, 4000.0) == 4000
+
+
 def test_a_rate_too_high_from_the_first_is_nought() -> None:
-    assert search(lambda rate: False, 3, 1000.0) == 0
+    assert search(lambda rate: False, 3, 1000.0, 9000.0) == 0
 
 
 def test_a_load_the_source_cannot_keep_is_no_success() -> None:
