@@ -45,7 +45,7 @@ class Observers:
             process.kill()
             process.join()
 
-    def stop(self, name: str, seconds: float = 180) -> dict[str, Sight]:
+    def stop(self, name: str, seconds: float = 300) -> dict[str, Sight]:
         """What one of them has seen; nothing from one that does not run."""
         if name not in self._running:
             return {}

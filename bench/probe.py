@@ -21,6 +21,7 @@ import orjson
 import psycopg2
 
 from bench.subscriber import columns
+from datarail.errors import Terminal
 from datarail.settings import Settings
 from datarail.topics import train
 from examples.city.wide import WideTable
@@ -34,7 +35,7 @@ from sinks.themes.build import golden_key
 FIRST = 2_000_000_000
 _EVERY, _HISTORY_EVERY = 0.1, 0.05
 _PAUSE = 0.002
-_PATIENCE = 60.0
+_PATIENCE = 240.0
 _HISTORY_OF = 10  # one probe in so many is looked for in history
 
 Seen = dict[str, dict[int, int]]  # hop → probe → when it was seen there, µs
@@ -89,6 +90,10 @@ class Probes:
         )
         return {int(key): int(commit) for key, commit in rows}
 
+    def known(self, commits: dict[int, int]) -> bool:
+        """Whether it is told when each probe that was seen had been committed."""
+        return all(each in commits for found in self.seen.values() for each in found)
+
     def close(self) -> None:
         self._store.close()
         self._redis.close()
@@ -122,7 +127,7 @@ def probe(
     settings: Settings, station: str, source: str, table: WideTable, indicator: str, pipe: Connection
 ) -> None:
     """Probe until the pipe says something; sends {"indicator" | "golden" | "history": (commit, seen)},
-    microseconds since 1970. What is under way then is waited for, up to a minute."""
+    microseconds since 1970. What is under way then is waited for, up to four minutes."""
     probes = Probes(settings, station, table, indicator)
     with closing(psycopg2.connect(source)) as connection, connection.cursor() as cursor:
         connection.autocommit = True
@@ -145,12 +150,17 @@ def probe(
     while any(probes.waiting.values()) and time.monotonic() < deadline:
         probes.look()
         time.sleep(_PAUSE)
-    time.sleep(2)  # the last ones' commits are read from history, which is the slowest
     commits = probes.commits()
+    while not probes.known(commits) and time.monotonic() < deadline:
+        time.sleep(0.5)  # history, which tells the commits, may be the slowest
+        commits = probes.commits()
     probes.close()
+    if any(probes.waiting.values()) or not probes.known(commits):
+        # To leave them out would flatter the line.
+        raise Terminal(f"probes were not seen within {_PATIENCE:.0f} s: {probes.waiting}", part="bench")
     pipe.send(
         {
-            hop: columns((commits[each], at) for each, at in found.items() if each in commits)
+            hop: columns((commits[each], at) for each, at in found.items())
             for hop, found in probes.seen.items()
         }
     )
