@@ -98,7 +98,7 @@ def land(kafka: str, host: str, port: str, url: str) -> None:
     )
     rows: list[list[Any]] = []
     while True:
-        calls = cache.pipeline(transaction=False)
+        calls: Any = cache.pipeline(transaction=False)
         for records in consumer.poll(timeout_ms=500, max_records=1000).values():
             for record in records:
                 row = json.loads(record.value)["after"]
