@@ -28,7 +28,7 @@ Kind = Literal["mixed", "inserts", "updates", "deletes"]
 @dataclass
 class Drain:
     """One run. seconds: by hop, from the moment the source sends; bytes: what the topics' logs grew
-    by, disk: what the stores' folders grew by; samples: the way there."""
+    by, disk: what the stores' folders grew by; beside: CPU seconds of others; samples: the way there."""
 
     rows: int
     seconds: dict[str, float]
@@ -36,6 +36,7 @@ class Drain:
     peak_mb: dict[str, float]
     bytes: dict[str, int]
     disk: dict[str, int]
+    beside: dict[str, float]
     began: float
     samples: list[Sample] = field(repr=False)
 
@@ -98,7 +99,7 @@ def told(
 ) -> Drain:
     """What a run was, from what was watched. at: time.time() of its beginning."""
     seconds = {hop: max(moment - at, 0.001) for hop, moment in reached(samples).items()}
-    return Drain(rows, seconds, usage.cpu, usage.peak_mb, written, disk, at, samples)
+    return Drain(rows, seconds, usage.cpu, usage.peak_mb, written, disk, usage.beside, at, samples)
 
 
 def tell(report: Report, name: str, run: Drain) -> None:
@@ -114,6 +115,8 @@ def tell(report: Report, name: str, run: Drain) -> None:
     for part, seconds in run.cpu.items():
         report.add(f"{name}.cpu.{part}", "CPU s per million rows", seconds / million)
     report.add(f"{name}.cpu", "CPU s per million rows", sum(run.cpu.values()) / million)
+    for who, seconds in run.beside.items():
+        report.add(f"{name}.beside.{who}", "CPU s per million rows", seconds / million)
     for part, megabytes in run.peak_mb.items():
         report.add(f"{name}.rss.{part}", "MB", megabytes)
     for kind, size in run.bytes.items():
@@ -122,4 +125,5 @@ def tell(report: Report, name: str, run: Drain) -> None:
         report.add(f"{name}.disk.{store}", "bytes a row", size / run.rows)
     stages = ", ".join(f"{hop} {run.rows / seconds:,.0f}" for hop, seconds in run.seconds.items())
     say(f"  {name}: {run.rows / run.landed:,.0f} rows/s landed everywhere ({stages})")
-    say(f"  CPU µs a row: {', '.join(f'{part} {used / million:.1f}' for part, used in run.cpu.items())}")
+    used = {**run.cpu, **run.beside}
+    say(f"  CPU µs a row: {', '.join(f'{part} {seconds / million:.1f}' for part, seconds in used.items())}")

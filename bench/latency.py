@@ -14,7 +14,7 @@ import numpy.typing as npt
 from bench.backlog import Backlog
 from bench.hops import Hops
 from bench.load import load
-from bench.observers import Observers, Sight, machine_seconds
+from bench.observers import Observers, Sight
 from bench.probe import probe
 from bench.rail import STATION, Rail
 from bench.report import Report, quantile
@@ -72,7 +72,7 @@ def latency(
     with closing(Hops(rail.settings, STATION)) as hops, Observers(_observers(rail, look)) as observers:
         if without:
             line.stop_part(rail.settings, without)
-        before, used, machine = hops.captured(Lane.STREAM), observers.cpu(), machine_seconds()
+        before, used = hops.captured(Lane.STREAM), observers.cpu()
         sizes = {kind: hops.bytes(kind) for kind in ("raw", "train", "clean")}
         began = time.time()
         with Usage(rail.settings) as usage:
@@ -80,8 +80,8 @@ def latency(
         took = time.time() - began
         beside = {name: now - used[name] for name, now in observers.cpu().items()}
         beside["pgbench"] = loaded.cpu
-        known = sum(beside.values()) + sum(usage.cpu.values())
-        beside["strangers"] = max(0.0, machine_seconds() - machine - known)
+        strangers = max(0.0, usage.beside["strangers"] - sum(beside.values()))
+        beside |= {"bench": usage.beside["bench"], "strangers": strangers}
         if without:
             line.start_part(rail.settings, without)
         # Probes end first, or the line would never be still; the subscriber when all has arrived:

@@ -54,9 +54,8 @@ class Observers:
         return seen
 
     def cpu(self) -> dict[str, float]:
-        """CPU seconds so far, by name; "bench" is this process, which asks Kafka how far all is."""
-        used = {name: _seconds(process.pid) for name, (process, _) in self._running.items()}
-        return {**used, "bench": time.process_time()}
+        """CPU seconds so far, by name."""
+        return {name: _seconds(process.pid) for name, (process, _) in self._running.items()}
 
     def _receive(self, name: str, seconds: float) -> Any:
         process, pipe = self._running[name]
@@ -65,13 +64,6 @@ class Observers:
             if not process.is_alive() or time.monotonic() > deadline:
                 raise Terminal(f"the {name} beside the line does not answer", part="bench")
         return pipe.recv()
-
-
-def machine_seconds() -> float:
-    """CPU seconds the whole machine has worked so far: more than the line and what is beside it in a
-    benchmark's time, and strangers were at work."""
-    times = psutil.cpu_times()
-    return float(times.user + times.nice + times.system + times.irq + times.softirq)
 
 
 def _seconds(pid: int) -> float:

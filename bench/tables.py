@@ -92,6 +92,9 @@ def cost(figures: Figures) -> str:
     ]
     whole = (number(sum(figures.under(f"{name}.drain.rss.").values())) for name in names)
     rows.append(["all", *(figures.told(f"{name}.drain.cpu") for name in names), *whole])
+    for who in ("bench", "strangers"):
+        used = (figures.told(f"{name}.drain.beside.{who}") for name in names)
+        rows.append([f"beside the line: {who}", *used, *("" for _ in names)])
     heads = [f"{name}, CPU s per million rows" for name in names] + [f"{name}, MB" for name in names]
     return table(["draining", *heads], rows if names else [])
 
