@@ -21,7 +21,7 @@ from datarail.position import Mark
 from datarail.themes import Theme
 from datarail.types import clickhouse_type
 from sinks.clickhouse import ClickHouse, create_database, create_table, literal, quoted
-from sinks.themes.build import Few, Rows, table_rows, together, version_parts
+from sinks.themes.build import Few, Rows, few_rows, table_rows, version_parts
 from sinks.themes.plan import FeedPlan
 from sinks.themes.view import view
 
@@ -61,11 +61,11 @@ class Cleared:
 
 @dataclass(slots=True)
 class Waiting:
-    """What one flush lands. rows, few: by feed and partition; held: contributions that a newer held
-    change is to be told of; cleared: truncates; marks: where the partitions are then."""
+    """What one flush lands. rows: by feed and partition; few: by store; held: contributions that a
+    newer held change is to be told of; cleared: truncates; marks: where the partitions are then."""
 
     rows: dict[tuple[FeedPlan, int], list[Rows]] = field(default_factory=dict)
-    few: dict[tuple[FeedPlan, int], list[Few]] = field(default_factory=dict)
+    few: dict[StoreName, list[Few]] = field(default_factory=dict)
     held: dict[StoreName, list[dict[str, object]]] = field(default_factory=dict)
     cleared: list[Cleared] = field(default_factory=list)
     marks: dict[Place, Mark] = field(default_factory=dict)
@@ -103,7 +103,7 @@ class ThemeTables:
             self._waiting.count += rows.frame.height
 
     def add_few(self, few: Few) -> None:
-        self._waiting.few.setdefault((few.feed, few.partition), []).append(few)
+        self._waiting.few.setdefault(few.feed.store, []).append(few)
         self._waiting.count += 1
 
     def add_held(self, store: StoreName, row: dict[str, object]) -> None:
@@ -140,8 +140,8 @@ class ThemeTables:
         by_store: dict[StoreName, list[pl.DataFrame]] = {}
         for (feed, _), some in taken.rows.items():
             by_store.setdefault(feed.store, []).append(table_rows(some))
-        for (feed, _), few in taken.few.items():
-            by_store.setdefault(feed.store, []).append(table_rows([together(few)]))
+        for store, few in taken.few.items():
+            by_store.setdefault(store, []).extend(few_rows(few))
         for store, frames in by_store.items():
             frame = pl.concat(frames, how="diagonal")
             self._store.insert(_source(store), _with_version(frame))

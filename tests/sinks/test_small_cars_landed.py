@@ -19,7 +19,7 @@ from sinks.latest import latest
 from sinks.latest_few import FewLatest, latest_few
 from sinks.partition import not_void
 from sinks.texts import as_bytes
-from sinks.themes.build import Rows, table_rows, together
+from sinks.themes.build import Rows, few_rows, table_rows
 from sinks.themes.few import is_plain, land_few
 from sinks.themes.landing import Landing, land, land_held
 from sinks.themes.plan import FeedPlan, ResourcePlan
@@ -93,10 +93,8 @@ def told(landing: Landing) -> tuple[list[Any], dict[bytes, bytes], list[pl.DataF
     waiting: dict[int, list[Rows]] = {}
     for rows in landing.rows:
         waiting.setdefault(rows.feed.number, []).append(rows)
-    for number in {few.feed.number for few in landing.few}:
-        some = [few for few in landing.few if few.feed.number == number]
-        waiting.setdefault(number, []).append(together(some))
     frames = [table_rows(waiting[number]).sort("source_key") for number in sorted(waiting)]
+    frames += [frame.sort("source_key") for frame in few_rows(landing.few)]
     return sorted(by_field.items()), dict(zip(landing.keys, landing.values, strict=True)), frames
 
 
