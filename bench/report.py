@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import statistics
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -75,6 +76,21 @@ def machine() -> dict[str, Any]:
         "system": f"{platform.system()} {platform.release()}",
         "python": platform.python_version(),
     }
+
+
+def syncs(folder: Path, times: int = 50) -> list[float]:
+    """Milliseconds the disk takes to keep 8 KB for good: what a commit and a Redis answer wait for."""
+    folder.mkdir(parents=True, exist_ok=True)
+    file = folder / "sync"
+    taken = []
+    with file.open("wb", buffering=0) as stream:
+        for _ in range(times):
+            stream.write(bytes(8192))
+            began = time.perf_counter()
+            os.fsync(stream.fileno())
+            taken.append(1000 * (time.perf_counter() - began))
+    file.unlink()
+    return taken
 
 
 def quantile(values: Sequence[float], share: float) -> float:

@@ -48,9 +48,10 @@ def blocks(figures: Figures, peers: Figures | None) -> dict[str, str]:
 
 def machine(figures: Figures) -> str:
     known = figures.machine
+    disk = f" The disk keeps 8 KB in {figures.told('machine.sync')} ms." if "machine.sync" in figures else ""
     return (
         f"{known['cpu']}, {known['cores']} cores, {known['memory_gb']} GB; {known['system']}; "
-        f"Python {known['python']}.\n"
+        f"Python {known['python']}.{disk}\n"
     )
 
 

@@ -22,7 +22,7 @@ from bench.latency import Latency, watched
 from bench.load import update_script
 from bench.profiling import hottest
 from bench.rail import indicators_text
-from bench.report import Report, quantile
+from bench.report import Report, quantile, syncs
 from bench.subscriber import columns, position
 from bench.tables import blocks
 from examples.city.wide import tables
@@ -40,6 +40,13 @@ def test_a_figure_has_its_median_and_spread() -> None:
     ]
     assert document["machine"]["cores"] >= 1
     assert "drain" in report.summary()
+
+
+def test_what_the_disk_takes_is_read(tmp_path: Path) -> None:
+    taken = syncs(tmp_path, 3)
+    assert len(taken) == 3
+    assert min(taken) > 0
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize(("share", "expected"), [(0.5, 50), (0.99, 99), (1.0, 100), (0.001, 1)])
