@@ -11,7 +11,7 @@ import asyncio
 import logging
 import time
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Container, Sequence
 from typing import Any
 
 from datarail import metrics, topics
@@ -21,7 +21,7 @@ from streams.gauges import HOP, Gauges
 from streams.marks import Passed
 from streams.opening import Opened, RawRecord, give_up, halves, open_record
 from streams.passage import DATA_ERRORS, Departure, Passage
-from streams.publisher import Publisher
+from streams.publisher import Pairs, Publisher
 from streams.quarantine import LARGEST_RECORD
 from streams.topic_setup import read_mark
 
@@ -33,6 +33,9 @@ MOST_ROWS = 48_000
 MOST_OPENED = 24 << 20
 #: Raw bytes, as Kafka has them, taken from a partition at once.
 MOST_BYTES = 3 << 20
+#: Partitions whose trains are passed on at the same time: one is cleaned while another's wait for
+#: Kafka. More would only take memory.
+MOST_AT_ONCE = 2
 _BACKOFF = (0.1, 0.3, 1.0, 3.0, 5.0)
 
 Place = tuple[str, int]  # topic, partition
@@ -89,21 +92,39 @@ class Loop:
         self._passed.clear()
 
     async def run(self) -> None:
-        """Work until cancelled. Any exception that comes out of here is a bug."""
+        """Work until cancelled. Any exception that comes out of here is a bug.
+
+        While one partition's trains are on their way to Kafka, another's are cleaned.
+        """
         refreshed = 0.0
-        while True:
-            await self._arrived.wait()
-            self._arrived.clear()
-            for place in [place for place, events in self._waiting.items() if events]:
-                await self._pass_on(place, self._take(place))
-                if self._waiting[place]:
-                    self._arrived.set()
-            if time.monotonic() - refreshed > 2:
-                self._gauges.refresh()
-                refreshed = time.monotonic()
+        under_way: dict[Place, asyncio.Task[None]] = {}
+        try:
+            while True:
+                self._arrived.clear()
+                for place in self._oldest_first(under_way):
+                    if len(under_way) < MOST_AT_ONCE:
+                        under_way[place] = asyncio.create_task(self._pass_on(place, self._take(place)))
+                arrival = asyncio.create_task(self._arrived.wait())
+                await asyncio.wait([arrival, *under_way.values()], return_when=asyncio.FIRST_COMPLETED)
+                arrival.cancel()
+                for place in [place for place, task in under_way.items() if task.done()]:
+                    under_way.pop(place).result()
+                if time.monotonic() - refreshed > 2:
+                    self._gauges.refresh()
+                    refreshed = time.monotonic()
+        finally:
+            for task in under_way.values():
+                task.cancel()
 
     async def close(self) -> None:
         await self._publisher.close()
+
+    def _oldest_first(self, under_way: Container[Place]) -> list[Place]:
+        """Partitions with something to do, the one that has waited longest first."""
+        return sorted(
+            (place for place, events in self._waiting.items() if events and place not in under_way),
+            key=lambda place: self._waiting[place][0].message.timestamp,
+        )
 
     def _take(self, place: Place) -> list[Any]:
         waiting = self._waiting[place]
@@ -122,6 +143,7 @@ class Loop:
     async def _pass_on(self, place: Place, events: list[Any]) -> None:
         attempt = 0
         while events:
+            generation = self._publisher.generation
             try:
                 await self._attempt(place, events)
                 return
@@ -132,7 +154,7 @@ class Loop:
                 metrics.ERRORS.labels(HOP, "transient").inc()
                 log.warning("%s/%d: %s; again in %.1f s (attempt %d)", *place, error, wait, attempt)
                 self._passed.pop(place, None)
-                await self._publisher.close()
+                await self._publisher.renew(generation)
                 await asyncio.sleep(wait)
                 events = [event for event in events if self._current(event)]
 
@@ -241,8 +263,7 @@ class Loop:
 
     async def _send(self, station: Station, partition: int, departure: Departure) -> None:
         at = departure.manifest.captured // 1000
-        sends = []
-        by_topic: dict[str, tuple[list[bytes | None], list[bytes]]] = {}
+        by_topic: dict[str, Pairs] = {}
         for made in departure.made:
             for target, keys, values in (
                 (made.topic, made.records.keys, made.records.values),
@@ -256,9 +277,7 @@ class Loop:
             pairs = by_topic.setdefault(topics.QUARANTINE, ([], []))
             pairs[0].append(key)
             pairs[1].append(value)
-        for target, (keys, values) in by_topic.items():
-            sends.append(self._publisher.records(target, partition, keys, values, at))
-        await asyncio.gather(*sends)
+        await self._publisher.records(by_topic, partition, at)
         name = topics.train(station.passage.station)
         await self._publisher.train(name, partition, departure.value, departure.headers, at)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
@@ -17,14 +17,20 @@ log = logging.getLogger(__name__)
 #: The largest record of any topic, and of one request; the embedded broker takes as much.
 LARGEST = 16 << 20
 
+#: Keys and values of one topic, record for record.
+Pairs = tuple[list[bytes | None], list[bytes]]
+
 
 class Publisher:
     """One producer, acks from all replicas. After a failure it is made anew: what of the failed
-    batches arrived is not known, and the marks in Kafka are read to find out."""
+    batches arrived is not known, and the marks in Kafka are read to find out. generation: counts
+    the producers there were."""
 
     def __init__(self, servers: str) -> None:
         self._servers = servers
         self._producer: AIOKafkaProducer | None = None
+        self._changing = asyncio.Lock()
+        self.generation = 0
 
     async def start(self) -> None:
         """Connect. Raises Transient while Kafka is away."""
@@ -48,29 +54,37 @@ class Publisher:
     async def close(self) -> None:
         """Stop without waiting for what is not acknowledged."""
         producer, self._producer = self._producer, None
+        self.generation += 1
         if producer is not None:
             try:
                 await asyncio.wait_for(producer.stop(), 5)
             except (TimeoutError, KafkaError, OSError) as error:
                 log.warning("the producer did not close in time: %r", error)
 
-    async def records(
-        self, topic: str, partition: int, keys: Sequence[bytes | None], values: Sequence[bytes], at: int
-    ) -> None:
-        """Send records, in order, and wait until all are acknowledged. at: milliseconds since 1970.
+    async def renew(self, generation: int) -> None:
+        """Close the producer of this generation, if nobody has yet: the next has an end to wait for,
+        so nothing of the old one comes after what is sent next."""
+        async with self._changing:
+            if self.generation == generation:
+                await self.close()
+
+    async def records(self, by_topic: Mapping[str, Pairs], partition: int, at: int) -> None:
+        """Send keys and values to the same partition of several topics, in order in each, and wait
+        until all are acknowledged. at: milliseconds since 1970.
 
         Raises Transient when that did not come to pass.
         """
         producer = await self._ready()
         sent: list[asyncio.Future[object]] = []
         try:
-            sent += [
-                await producer.send_batch(batch, topic, partition=partition)
-                for batch in batches(keys, values, at)
-            ]
+            for topic, (keys, values) in by_topic.items():
+                sent += [
+                    await producer.send_batch(batch, topic, partition=partition)
+                    for batch in batches(keys, values, at)
+                ]
             await asyncio.gather(*sent)
         except KafkaError as error:
-            raise Transient(f"{topic}/{partition}: {error!r}", part="streams") from error
+            raise Transient(f"{', '.join(by_topic)}/{partition}: {error!r}", part="streams") from error
 
     async def train(
         self, topic: str, partition: int, value: bytes, headers: Sequence[tuple[str, bytes]], at: int
@@ -85,7 +99,8 @@ class Publisher:
             raise Transient(f"{topic}/{partition}: {error!r}", part="streams") from error
 
     async def _ready(self) -> AIOKafkaProducer:
-        if self._producer is None:
-            await self.start()
+        async with self._changing:
+            if self._producer is None:
+                await self.start()
         assert self._producer is not None
         return self._producer
