@@ -35,7 +35,9 @@ def config(port: int, data: Path, memory: int) -> str:
         "appendfsync": "always",
         "aof-use-rdb-preamble": "yes",
         "auto-aof-rewrite-percentage": 100,
-        "auto-aof-rewrite-min-size": "64mb",
+        # Some two seconds of loading after a crash. At 64 MB a few thousand records, changed again and again,
+        # were written anew every hundred thousand changes: 9 µs of CPU a change instead of 7.
+        "auto-aof-rewrite-min-size": "512mb",
         "save": '""',
         "maxmemory": memory,
         "maxmemory-policy": "noeviction",
