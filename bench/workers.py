@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 import time
+from collections.abc import Sequence
 from contextlib import closing
 
 from bench.backlog import Backlog
-from bench.hops import Ends, Hops, covers
+from bench.hops import Hops, Sample, covers
 from bench.rail import REPOSITORY, STATION, Rail
 from bench.report import Report
 from bench.say import say
@@ -26,26 +28,30 @@ _PATIENCE = 300.0
 
 def landing_rate(rail: Rail, backlog: Backlog, sink: str, workers: int, changes: int) -> float:
     """Rows a second of a sink with so many processes, each with its share of the partitions and its
-    core: from the first row after their start until all of a backlog has landed."""
+    core. They are warm and stand still while a backlog is made and everyone else is done with it;
+    the clock runs from the moment they may go on."""
     part = f"sink-{sink}"
     with closing(Hops(rail.settings, STATION)) as hops:
         line.stop_part(rail.settings, part)
         running: list[subprocess.Popen[bytes]] = []
         try:
-            before = hops.cleaned(Lane.STREAM)
-            with closing(rail.connect()) as connection:
-                rows = backlog.mixed(connection, changes)
-            _wait(hops, sink, before + rows)
-            began = hops.sample()
             running += [_start(rail, sink, number, workers) for number in range(workers)]
-            at, done = _drained(hops, sink, began.sinks[sink], began.train)
+            _made(rail, backlog, changes // 4, hops, LANDING)
+            for process in running:
+                process.send_signal(signal.SIGSTOP)
+            rows = _made(rail, backlog, changes, hops, [each for each in LANDING if each != sink])
+            began = time.time()
+            for process in running:
+                process.send_signal(signal.SIGCONT)
+            done = _wait(hops, hops.cleaned(Lane.STREAM), [sink]).at
         finally:
             for process in running:
+                process.send_signal(signal.SIGCONT)
                 process.terminate()
             for process in running:
                 process.wait(30)
             line.start_part(rail.settings, part)
-    return rows / (done - at)
+    return rows / (done - began)
 
 
 def tell(report: Report, name: str, rail: Rail, backlog: Backlog, changes: int) -> None:
@@ -59,31 +65,25 @@ def tell(report: Report, name: str, rail: Rail, backlog: Backlog, changes: int) 
         say(f"  {sink}: one process {rates[1]:,.0f}, two {rates[2]:,.0f} rows/s")
 
 
-def _wait(hops: Hops, sink: str, changes: int) -> None:
-    """Until so many are cleaned and the other sinks have them: nobody else is at work then."""
-    deadline = time.monotonic() + _PATIENCE
-    while True:
-        sample = hops.sample()
-        others = (offsets for name, offsets in sample.sinks.items() if name != sink)
-        if hops.cleaned(Lane.STREAM) >= changes and all(covers(each, sample.train) for each in others):
-            return
-        if time.monotonic() > deadline:
-            raise Terminal(f"the backlog was not cleaned in {_PATIENCE:.0f} s", part="bench")
-        time.sleep(0.5)
+def _made(rail: Rail, backlog: Backlog, changes: int, hops: Hops, sinks: Sequence[str]) -> int:
+    """Commit changes and wait until these sinks have them; returns how many they were."""
+    before = hops.cleaned(Lane.STREAM)
+    with closing(rail.connect()) as connection:
+        rows = backlog.mixed(connection, changes)
+    _wait(hops, before + rows, sinks)
+    return rows
 
 
-def _drained(hops: Hops, sink: str, stood: Ends, ends: Ends) -> tuple[float, float]:
-    """When the first of it was under way, and when all had landed."""
+def _wait(hops: Hops, changes: int, sinks: Sequence[str]) -> Sample:
+    """Until so many are cleaned and these sinks have them."""
     deadline = time.monotonic() + _PATIENCE
-    at = time.time()
     while time.monotonic() < deadline:
+        if hops.cleaned(Lane.STREAM) >= changes:
+            sample = hops.sample()
+            if all(covers(sample.sinks[sink], sample.train) for sink in sinks):
+                return sample
         time.sleep(_EVERY)
-        sample = hops.sample()
-        if sample.sinks[sink] == stood:
-            at = sample.at
-        elif covers(sample.sinks[sink], ends):
-            return at, sample.at
-    raise Terminal(f"the sink {sink} did not come to its end in {_PATIENCE:.0f} s", part="bench")
+    raise Terminal(f"{', '.join(sinks)}: not done in {_PATIENCE:.0f} s", part="bench")
 
 
 def _start(rail: Rail, sink: str, number: int, workers: int) -> subprocess.Popen[bytes]:
