@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 import numpy as np
 import pytest
 
 from bench.backpressure import overtaken
+from bench.hops import Hops
 from bench.latency import Latency
-from bench.outage import passed_all
+from bench.outage import Watch, passed_all
 from bench.peers.__main__ import ratios
 from bench.report import Report
 from bench.steady import flat, judged, search
 from bench.workloads import ALL, GROWTH, NAMES, chosen
+from datarail.position import Lane
 
 
 @pytest.mark.parametrize(
@@ -104,3 +108,32 @@ def test_growth_is_measured_when_all_is() -> None:
     assert len(chosen("growth", full=False)) == len(GROWTH)
     for name in NAMES:
         assert chosen(name, full=False)
+
+
+class Standing:
+    """Hops of which is known how far they are, look by look."""
+
+    def __init__(self, *looks: tuple[dict[int, int], dict[int, int]]) -> None:
+        self._looks = list(looks)
+        self._now = self._looks[0]
+
+    def landed(self, _lane: Lane) -> dict[int, int]:
+        self._now = self._looks.pop(0)
+        return self._now[0]
+
+    def numbers(self, _lane: Lane) -> dict[int, int]:
+        return self._now[1]
+
+
+def test_an_outage_is_over_when_what_was_there_has_landed(monkeypatch: pytest.MonkeyPatch) -> None:
+    clock = iter(range(100))
+    monkeypatch.setattr("bench.outage.time.monotonic", lambda: float(next(clock)))
+    monkeypatch.setattr("bench.outage.time.sleep", lambda _seconds: None)
+    watch = Watch(cast(Hops, Standing(({0: 0}, {0: 50}), ({0: 40}, {0: 90}), ({0: 90}, {0: 120}))))
+    fresh = []
+    for _ in range(3):
+        watch.look()
+        fresh.append(watch.fresh)
+    assert fresh == [False, False, True]
+    assert watch.passed == 90
+    assert watch.course == [(1.0, 50), (2.0, 50), (3.0, 30)]
