@@ -17,7 +17,7 @@ from bench.sizes import Size
 #: Rows a commit.
 EACH = 100
 #: Freshness is flat when the last third of a load is seen no later than this, in milliseconds, …
-BOUND = 2000.0
+BOUND = 5000.0
 #: … and not much later than the first third was.
 _RISE, _SLACK = 1.5, 250.0
 _WARM_UP = 5.0

@@ -24,7 +24,7 @@ from datarail.position import Lane
         ([20.0, 30.0, 25.0] * 20, True),
         ([100.0, 150.0, 200.0, 240.0, 300.0, 320.0], True),  # within what chance may do
         (list(np.linspace(100, 1900, 60)), False),  # grows
-        ([2500.0] * 60, False),  # steady, but too late
+        ([6000.0] * 60, False),  # steady, but too late
         ([20.0, 30.0], False),  # too few to tell
     ],
 )
