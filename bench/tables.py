@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-
 from bench.figures import HOPS, Figures, number, table
 
 _STAGES = (
@@ -76,11 +74,16 @@ def capture(figures: Figures) -> str:
 
 def latency(figures: Figures) -> str:
     rows = []
-    for name in figures.known:
-        found = re.fullmatch(r"(\w+)\.latency\.(\d+)\.(\w+)\.p50", name)
-        if found:
-            words = [figures.told(f"{name.removesuffix('p50')}{word}") for word in _PERCENTILES]
-            rows.append([f"{found[1]}, {int(found[2]):,} rows/s → {HOPS[found[3]]}", *words])
+    for name in figures.found(r"(\w+\.latency\.\d+)\.\w+\.p50"):
+        line, _, rate = name.split(".")
+        rows += [
+            [
+                f"{line}, {int(rate):,} rows/s → {title}",
+                *(figures.told(f"{name}.{hop}.{p}") for p in _PERCENTILES),
+            ]
+            for hop, title in HOPS.items()
+            if f"{name}.{hop}.p50" in figures
+        ]
     return table(["milliseconds from commit", *_PERCENTILES], rows)
 
 
