@@ -6,12 +6,14 @@ producer retries; `full` holds the reader back, so memory stays bounded.
 
 from __future__ import annotations
 
+import select
 import socket
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from typing import Any
 
 from kafka import KafkaProducer
 from kafka.errors import KafkaError, MessageSizeTooLargeError
@@ -44,7 +46,7 @@ class _Sent:
 
 class Shipper:
     """One station's producer. All methods are for one thread; acknowledgements come in on the
-    producer's own thread and wake `wake` (a socket to select on).
+    producer's own thread and end `wait`.
 
     sent: trains handed over; safe: every train up to this number is in Kafka; in_flight: bytes.
     """
@@ -54,11 +56,12 @@ class Shipper:
         self.station = station
         self.sent = self.safe = self.in_flight = 0
         self.busy = [0] * partitions
-        self.wake, self._poke = socket.socketpair()
-        self.wake.setblocking(False)
+        self._wake, self._poke = socket.socketpair()
+        self._wake.setblocking(False)
         self._poke.setblocking(False)
         self._under_way: deque[_Sent] = deque()
         self._arrived: deque[_Sent] = deque()
+        self._waited_for = False
         self._topic = topics.raw(station)
         try:
             self._producer = KafkaProducer(
@@ -88,6 +91,14 @@ class Shipper:
         """Nothing is under way to this partition: a train may leave at once."""
         return self.busy[partition] == 0
 
+    def wait(self, others: Sequence[Any], seconds: float) -> None:
+        """Until a train is acknowledged or one of the others can be read; at once where an
+        acknowledgement is here and not collected yet."""
+        # In this order: one that comes in between is seen, or wakes us, or both.
+        self._waited_for = True
+        if not self._arrived and self._wake in select.select([self._wake, *others], [], [], seconds)[0]:
+            self._wake.recv(4096)
+
     def send(self, train: Packed) -> None:
         """Hand over one train. Raises Terminal when it can never be taken."""
         value, headers = encode(train.manifest, train.cars)
@@ -116,8 +127,7 @@ class Shipper:
     def collect(self) -> bool:
         """Take in acknowledgements; true when there were any. Raises Transient when a train
         could not be delivered: start over from what Kafka has."""
-        with suppress(BlockingIOError):
-            self.wake.recv(4096)
+        self._waited_for = False
         any_arrived = False
         while self._arrived:
             sent = self._arrived.popleft()
@@ -145,13 +155,15 @@ class Shipper:
     def close(self, seconds: float = 1) -> None:
         """Give what is under way so long, then end: nothing of ours is sent after this."""
         end(self._producer, seconds)
-        self.wake.close()
+        self._wake.close()
         self._poke.close()
 
     def _arrive(self, sent: _Sent, _metadata: object = None) -> None:
         self._arrived.append(sent)
-        with suppress(OSError):
-            self._poke.send(b"!")
+        if self._waited_for:
+            self._waited_for = False
+            with suppress(OSError):
+                self._poke.send(b"!")
 
     def _fail(self, sent: _Sent, error: BaseException) -> None:
         sent.error = error

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import repeat
 from zlib import crc32
 
 import numpy as np
@@ -76,8 +77,8 @@ class SnapshotPacker:
         else:
             epoch, position = self.floor.epoch, self.floor.position
             keys = [Identity(epoch, position, n).text().encode() for n in index.tolist()]
-        number = len(self.reached)
-        return np.fromiter((crc32(key, start) % number for key in keys), np.int64, len(keys))
+        crcs = np.fromiter(map(crc32, keys, repeat(start)), np.int64, len(keys))
+        return crcs % len(self.reached)
 
     def _train(
         self,

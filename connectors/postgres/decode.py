@@ -1,10 +1,10 @@
-"""pgoutput, protocol version 1: message bytes to values. Pure; typed and plain, so that mypyc compiles it.
+"""pgoutput, protocol version 1: message bytes to values. Pure.
 
 Source: PostgreSQL documentation, "Logical Replication Message Formats". Integers are big-endian;
 text is in the session's client encoding, UTF-8 here. Values stay bytes, as the server wrote them.
 
-The hot part is `append_tuple`: it puts a row's values at the end of one flat list, no object per
-row. Begin, Commit and Relation come once a transaction or less, and may cost what they like.
+`append_tuple` puts a row's values at the end of one flat list, no object per row. Many rows at
+once are read by connectors.postgres.tuples. Begin, Commit and Relation here may cost what they like.
 """
 
 from __future__ import annotations

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import select
 import time
 from collections import deque
 from collections.abc import Callable
@@ -30,6 +29,7 @@ _LINGER_SHARE, _LINGER_SECONDS, _LINGER_LEAST, _GAP_SECONDS = 0.1, 0.5, 0.02, 0.
 _FEEDBACK_SECONDS = 1.0
 _IDLE_SECONDS = 0.5
 _PARTING_SECONDS = 8.0
+#: Messages read between two looks at what else there is to do.
 _AT_ONCE = 4096
 
 
@@ -189,7 +189,4 @@ class Streaming:
 
     def _wait(self, seconds: float) -> None:
         """Until the source sends, or a train is acknowledged."""
-        sources: list[Any] = [self._shipper.wake]
-        if not self._shipper.full:
-            sources.append(self._connection)
-        select.select(sources, [], [], seconds)
+        self._shipper.wait([] if self._shipper.full else [self._connection], seconds)
