@@ -88,6 +88,7 @@ def open_consumer(
             metadata_max_age_ms=60_000,
             reconnect_backoff_max_ms=1000,
             allow_auto_create_topics=False,
+            metrics_enabled=False,
         )
     except KafkaError as error:
         raise kafka_trouble(error) from error

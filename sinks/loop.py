@@ -17,13 +17,12 @@ from datarail.settings import Settings
 from sinks.consumer import Partitions, bounds, commit, kafka_trouble, open_consumer
 from sinks.feeds import TRAINS, Feed, Record
 from sinks.passing import moved_on, new_in
-from sinks.port import Arrival, Sink
+from sinks.port import Arrival, Beside, Sink
 from sinks.registry import group
 from sinks.watch import Cargo, Watch, cargo
 
 log = logging.getLogger(__name__)
 T = TypeVar("T")
-Durable = dict[tuple[str, int], Mark]
 
 #: What a sink is handed at once, at most, in rows and in bytes as they were in Kafka.
 ROWS, BYTES = 65_536, 16 << 20
@@ -43,7 +42,7 @@ class Loop:
         self.stopped = stopped
         self.feed: Feed = getattr(sink, "feed", TRAINS)
         self.lands_at_flush: bool = getattr(sink, "lands_at_flush", False)
-        self.flush_beside: Callable[[], Durable] = getattr(sink, "flush_beside", sink.flush)
+        self.beside: Beside | None = sink if isinstance(sink, Beside) else None
         self.watch = Watch(sink.name)
         self.consumer: KafkaConsumer = None
         self.partitions: Partitions
@@ -64,7 +63,7 @@ class Loop:
         try:
             while not self.stopped():
                 self._turn()
-            self._flush(self.sink.flush)
+            self._flush_whole()
         except KafkaError as error:
             trouble = kafka_trouble(error)
             raise (
@@ -95,13 +94,15 @@ class Loop:
         for part in _portions(polled, self._open):
             self._write(part)
             if getattr(self.sink, "full", False):
-                self._flush(self.flush_beside)
+                self._flush()
         # Larger blocks are for a sink that is behind: with no more to come, none is waited for.
         due = self.unflushed_since is not None and self._age() >= (
             self._flush_every if polled else FLUSH_EVERY
         )
-        if due or getattr(self.sink, "flushed_beside", False):
-            self._flush(self.flush_beside)
+        if due:
+            self._flush()
+        if self.beside is not None:
+            self._durably(self._insisting(self.beside.flushed_beside))
         self._show()
 
     @property
@@ -114,7 +115,9 @@ class Loop:
     def _patience(self) -> float:
         """Seconds a poll may wait."""
         least = _LULL if self._flush_every > FLUSH_EVERY else 0.0
-        most = 0.5 if self.flush_beside == self.sink.flush else 0.1  # nobody wakes us when one has ended
+        most = 0.5
+        if self.beside is not None:  # nobody wakes us when a flush has ended
+            least, most = max(least, 0.02), 0.1
         return min(max(FLUSH_EVERY - self._age(), least), most)
 
     # -- where to go on
@@ -233,14 +236,24 @@ class Loop:
         if self.unflushed_since is None:
             self.unflushed_since = time.monotonic()
 
-    def _flush(self, flush: Callable[[], Durable]) -> None:
-        marks = self._insisting(flush)
+    def _flush(self) -> None:
+        if self.beside is not None:
+            if self._insisting(self.beside.flush_beside):
+                self.unflushed_since = None
+            return
+        self._flush_whole()
+
+    def _flush_whole(self) -> None:
+        marks = self._insisting(self.sink.flush)
         self.unflushed_since = None
-        moved = {TopicPartition(*place): mark.offset for place, mark in marks.items()}
-        moved = {place: offset for place, offset in moved.items() if place in self.marks}
         if self.unflushed:
             self.watch.landed(self.unflushed)
             self.unflushed = []
+        self._durably(marks)
+
+    def _durably(self, marks: dict[tuple[str, int], Mark]) -> None:
+        moved = {TopicPartition(*place): mark.offset for place, mark in marks.items()}
+        moved = {place: offset for place, offset in moved.items() if place in self.marks}
         self.durable |= moved
         commit(self.consumer, moved, self._unshown)
 

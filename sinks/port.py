@@ -8,7 +8,7 @@ it commits offsets only so that everyone can see the lag.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from datarail.position import Mark
 from datarail.train import Train
@@ -28,6 +28,20 @@ class Arrival:
     record: bytes = b""
 
 
+@runtime_checkable
+class Beside(Protocol):
+    """A sink that is of use before it is flushed, and so flushes beside its work."""
+
+    def flush_beside(self) -> bool:
+        """Begin to flush on a thread; false while the flush before goes on still. May raise what
+        that one met."""
+        ...
+
+    def flushed_beside(self) -> dict[tuple[str, int], Mark]:
+        """The marks that have become durable so since the last call. May raise what a flush met."""
+        ...
+
+
 class Sink(Protocol):
     """One theme of landing. All calls come from one thread.
 
@@ -35,9 +49,7 @@ class Sink(Protocol):
     trains unless said), `lands_at_flush` (true: what was written counts as landed, for
     freshness, when it is flushed; else when written), `full` (true: flush now),
     `flush_every` (seconds from the first unflushed train to the flush while more trains come;
-    1 unless said, and 1 when no more come), and `flush_beside` with `flushed_beside` (for a sink
-    that others wait for before it is flushed: begin to flush without waiting and return the marks
-    that have become durable; whether a flush begun has ended and so has marks to return).
+    1 unless said, and 1 when no more come), and what `Beside` has.
     """
 
     name: str

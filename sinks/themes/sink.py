@@ -135,18 +135,21 @@ class ThemesSink:
         self._oldest = 0.0
         return self._told()
 
-    @property
-    def flushed_beside(self) -> bool:
-        """Whether a flush beside has ended and its marks have not been asked for."""
-        return self._flushing is not None and self._flushing[0].done()
+    def flush_beside(self) -> bool:
+        """Begin to flush on a thread; false while the flush before is not done, unless full: then
+        it is waited for."""
+        if self._flushing is not None and not self._flushing[0].done() and not self.full:
+            return False
+        self._settle_all()
+        self._settle_flush()
+        self._begin_flush(self._tables.take())
+        self._oldest = 0.0
+        return True
 
-    def flush_beside(self) -> dict[Place, Mark]:
-        """Begin to flush on a thread; returns the marks that have become durable."""
-        if self._flushing is None or self.flushed_beside or self.full:
-            self._settle_all()
+    def flushed_beside(self) -> dict[Place, Mark]:
+        """The marks that flushes beside have made durable since the last call."""
+        if self._flushing is not None and self._flushing[0].done():
             self._settle_flush()
-            self._begin_flush(self._tables.take())
-            self._oldest = 0.0
         return self._told()
 
     def release(self, topic: str, partition: int) -> None:
