@@ -49,7 +49,7 @@ def processes(bench: Bench) -> None:
 
 
 def _point(
-    bench: Bench, name: str, tables: int, total: int, *, partitions: int = 2, skewed: bool = False
+    bench: Bench, name: str, tables: int, total: int, *, partitions: int = 1, skewed: bool = False
 ) -> None:
     say(f"{name}: {total:,} rows in {tables} tables")
     with Rail(bench.folder / "line", tables, total // tables, partitions=partitions) as rail:

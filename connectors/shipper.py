@@ -32,6 +32,8 @@ MOST_BYTES = 32 << 20
 LARGEST = 16 << 20
 #: How long Kafka may be away before the connector starts over from what Kafka has.
 PATIENCE_SECONDS = 600
+#: What one acknowledgement weighs in the mean of late.
+_OF_LATE = 0.1
 
 
 @dataclass(slots=True)
@@ -40,6 +42,8 @@ class _Sent:
     partition: int
     size: int
     manifest: Manifest
+    at: float
+    took: float = 0.0
     done: bool = False
     error: BaseException | None = None
 
@@ -48,13 +52,15 @@ class Shipper:
     """One station's producer. All methods are for one thread; acknowledgements come in on the
     producer's own thread and end `wait`.
 
-    sent: trains handed over; safe: every train up to this number is in Kafka; in_flight: bytes.
+    sent: trains handed over; safe: every train up to this number is in Kafka; in_flight: bytes;
+    took: seconds from handing over a train to its acknowledgement, of late.
     """
 
     def __init__(self, settings: Settings, station: str, partitions: int) -> None:
         self.settings = settings
         self.station = station
         self.sent = self.safe = self.in_flight = 0
+        self.took = 0.0
         self.busy = [0] * partitions
         self._wake, self._poke = socket.socketpair()
         self._wake.setblocking(False)
@@ -111,7 +117,7 @@ class Shipper:
                 remedy="raise message.max.bytes of the brokers, or leave the item out of the publication",
             )
         self.sent += 1
-        sent = _Sent(self.sent, train.partition, len(value), train.manifest)
+        sent = _Sent(self.sent, train.partition, len(value), train.manifest, time.monotonic())
         try:
             future = self._producer.send(self._topic, value=value, partition=train.partition, headers=headers)
         except MessageSizeTooLargeError as error:
@@ -134,6 +140,7 @@ class Shipper:
             if sent.error is not None:
                 raise Transient(f"a train was not taken by Kafka: {sent.error!r}", part=self.station)
             sent.done = True
+            self.took += (sent.took - self.took) * _OF_LATE
             self.busy[sent.partition] -= 1
             self.in_flight -= sent.size
             self._count(sent)
@@ -159,6 +166,7 @@ class Shipper:
         self._poke.close()
 
     def _arrive(self, sent: _Sent, _metadata: object = None) -> None:
+        sent.took = time.monotonic() - sent.at
         self._arrived.append(sent)
         if self._waited_for:
             self._waited_for = False

@@ -19,6 +19,8 @@ PREFIX = "datarail-test-"
 
 # One download serves the checkout and every test session.
 os.environ.setdefault("DATARAIL_SOFTWARE", str(REPOSITORY / ".datarail" / "software"))
+# What may go wrong with partitions needs two of them.
+os.environ.setdefault("DATARAIL_PARTITIONS", "2")
 
 
 @pytest.fixture(scope="session")
