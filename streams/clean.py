@@ -103,7 +103,7 @@ class Cleaner:
             > frame.get_column(WRITTEN + each.name).null_count()
             for each in plan.typed
         )
-        if not doubtful and plan.at_once:
+        if not doubtful and plan.at_once and car.num_rows:
             verdicts = frame.select(plan.at_once if not plan.coded else plan.at_once[: plan.asked])
             if plan.doubtful is not None:
                 doubtful = bool(verdicts.to_series(0).any())

@@ -35,9 +35,11 @@ def _pieces(arrivals: Sequence[Arrival]) -> Iterator[tuple[str, _Piece]]:
         manifest = arrival.train.manifest
         for entry, car in zip(manifest.cars, arrival.train.cars, strict=True):
             table = table_name(manifest.station, entry.resource)
+            if not car.num_rows:
+                continue
             if isinstance(car, SmallCar):
                 small.setdefault((table, car.shape), []).append((arrival, car))
-            elif car.num_rows:
+            else:
                 yield table, _piece(car.replace_schema_metadata(None), [(arrival, car.num_rows)])
     for (table, columns), cars in small.items():
         rows = [row for _, car in cars for row in car.rows]

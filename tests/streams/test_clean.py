@@ -13,6 +13,7 @@ from datarail.columns import META
 from datarail.contract import Resource
 from datarail.keys import key_text
 from datarail.position import Identity
+from datarail.small_car import of_batch
 from datarail.types import arrow_type
 from streams.clean import Cleaned, Cleaner, carried
 from tests.streams.cars import GOOD, NOW, PERSON, car
@@ -137,6 +138,15 @@ def only(ops: str, *kinds: str | None, **more: Any) -> Cleaned:
 def test_only_leaves_out_what_was_not_agreed() -> None:
     cleaned = only("crcr", "a", "x", None, "b")
     assert (cleaned.filtered, cleaned.batch.column("_key").to_pylist()) == (2, ["0", "3"])
+
+
+def test_a_car_of_which_nothing_is_left_is_empty() -> None:
+    # Rules that are functions of Python meet columns without a row, today's date among them.
+    agreed = PERSON.model_copy(update={"only": {"sex": ["女"]}})
+    cleaned = Cleaner(agreed).clean(car([GOOD | {"sex": "男"}]))
+    assert (cleaned.filtered, cleaned.batch.num_rows) == (1, 0)
+    small = of_batch(cleaned.batch)
+    assert small is not None and small.rows == []
 
 
 def test_only_never_stops_what_takes_away() -> None:
