@@ -2,7 +2,7 @@
 
 Ten times a second, whatever became of those before it, a probe is inserted into an event table, of
 a grid and number of its own. Redis is asked every two milliseconds whether its indicator counts one
-and its golden record is there, and, for some, ClickHouse twenty times a second whether history has
+and its golden record is there, and, for some, ClickHouse ten times a second whether history has
 it. So these latencies are what an asking app would see, up to two milliseconds too long. All that is
 looked for is asked for at once: a line that is late must not be asked the more for it, or the asking
 itself would hold it up.
@@ -26,17 +26,18 @@ from datarail.settings import Settings
 from datarail.topics import train
 from examples.city.wide import WideTable
 from sinks.clickhouse import ClickHouse
-from sinks.history.tables import full_name, table_name
+from sinks.history.arriving import live_name
+from sinks.history.tables import table_name
 from sinks.indicators.totals import total_key
 from sinks.redis_calls import connect
 from sinks.themes.build import golden_key
 
 #: Far above the numbers of the load's rows.
 FIRST = 2_000_000_000
-_EVERY, _HISTORY_EVERY = 0.1, 0.05
+_EVERY, _HISTORY_EVERY = 0.1, 0.1
 _PAUSE = 0.002
 _PATIENCE = 240.0
-_HISTORY_OF = 10  # one probe in so many is looked for in history
+_HISTORY_OF = 20  # one probe in so many is looked for in history
 
 Seen = dict[str, dict[int, int]]  # hop → probe → when it was seen there, µs
 
@@ -47,7 +48,7 @@ class Probes:
     def __init__(self, settings: Settings, station: str, table: WideTable, indicator: str) -> None:
         self._redis: Any = connect(settings.redis)
         self._store = ClickHouse(settings.clickhouse)
-        self._history = full_name(table_name(station, table.name))
+        self._history = live_name(table_name(station, table.name))
         self._totals = [total_key(train(station), each, indicator) for each in range(settings.partitions)]
         self._asks: dict[str, Callable[[list[int]], Iterable[bool]]] = {
             "indicator": self._counted,

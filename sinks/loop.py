@@ -17,7 +17,7 @@ from datarail.settings import Settings
 from sinks.consumer import Partitions, bounds, commit, kafka_trouble, open_consumer
 from sinks.feeds import TRAINS, Feed, Record
 from sinks.passing import moved_on, new_in
-from sinks.port import Arrival, Beside, Sink
+from sinks.port import Arrival, Beside, Early, Sink
 from sinks.registry import group
 from sinks.watch import Cargo, Watch, cargo
 
@@ -27,8 +27,8 @@ T = TypeVar("T")
 #: What a sink is handed at once, at most, in rows and in bytes as they were in Kafka.
 ROWS, BYTES = 65_536, 16 << 20
 FLUSH_EVERY = 1.0
-#: A poll that brings nothing for so many seconds: there is no more.
-_LULL = 0.2
+#: A poll that brings nothing for so many seconds: there is no more. Longer than a patient fetch.
+_LULL = 0.4
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
@@ -43,6 +43,7 @@ class Loop:
         self.feed: Feed = getattr(sink, "feed", TRAINS)
         self.lands_at_flush: bool = getattr(sink, "lands_at_flush", False)
         self.beside: Beside | None = sink if isinstance(sink, Beside) else None
+        self.early: Early | None = sink if isinstance(sink, Early) else None
         self.watch = Watch(sink.name)
         self.consumer: KafkaConsumer = None
         self.partitions: Partitions
@@ -101,6 +102,8 @@ class Loop:
         )
         if due:
             self._flush()
+        elif self.early is not None and self._insisting(self.early.show):
+            self._visible()
         if self.beside is not None:
             self._durably(self._insisting(self.beside.flushed_beside))
         self._show()
@@ -246,10 +249,13 @@ class Loop:
     def _flush_whole(self) -> None:
         marks = self._insisting(self.sink.flush)
         self.unflushed_since = None
+        self._visible()
+        self._durably(marks)
+
+    def _visible(self) -> None:
         if self.unflushed:
             self.watch.landed(self.unflushed)
             self.unflushed = []
-        self._durably(marks)
 
     def _durably(self, marks: dict[tuple[str, int], Mark]) -> None:
         moved = {TopicPartition(*place): mark.offset for place, mark in marks.items()}

@@ -42,6 +42,16 @@ class Beside(Protocol):
         ...
 
 
+@runtime_checkable
+class Early(Protocol):
+    """A sink whose rows can be read before they are durable."""
+
+    def show(self) -> bool:
+        """Show what was written when it is time to; whether all of it can be read now. May raise as
+        `Sink.write` does."""
+        ...
+
+
 class Sink(Protocol):
     """One theme of landing. All calls come from one thread.
 
@@ -49,7 +59,7 @@ class Sink(Protocol):
     trains unless said), `lands_at_flush` (true: what was written counts as landed, for
     freshness, when it is flushed; else when written), `full` (true: flush now),
     `flush_every` (seconds from the first unflushed train to the flush while more trains come;
-    1 unless said, and 1 when no more come), and what `Beside` has.
+    1 unless said, and 1 when no more come), and what `Beside` and `Early` have.
     """
 
     name: str

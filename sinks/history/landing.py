@@ -15,6 +15,7 @@ from datarail.small_car import Shape, SmallCar, to_batch
 from datarail.topics import station_of
 from sinks.clickhouse import ClickHouse
 from sinks.feeds import TRAINS
+from sinks.history import arriving
 from sinks.history.tables import DATABASE, UNCHANGED_ITEMS, Tables, table_name
 from sinks.planned import Block, Range
 from sinks.port import Arrival
@@ -82,7 +83,9 @@ class HistoryLanding:
             yield Block(table, rows, f"{zlib.crc32(str(schema).encode()):08x}")
 
     def prepare(self, store: ClickHouse, block: Block) -> None:
-        self.tables.prepare(store, block.table, block.rows.schema)
+        if self.tables.prepare(store, block.table, block.rows.schema):
+            arriving.create(store)
+            arriving.create_view(store, block.table, self.tables.columns(block.table))
 
     def within(self, ranges: Sequence[Range]) -> str:
         # A table is of one station, so of one topic; rows of another's ranges do no harm here.

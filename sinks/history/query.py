@@ -12,6 +12,7 @@ from datarail.columns import WRITTEN, item_of
 from datarail.position import Identity, Lane
 from datarail.settings import Settings
 from sinks.clickhouse import UNKNOWN_DATABASE, UNKNOWN_TABLE, ClickHouse, Refused
+from sinks.history.arriving import live_name
 from sinks.history.tables import full_name, table_name
 
 #: A change that came twice (a rebuilt Kafka, a zombie) is one change: the first that landed counts.
@@ -37,22 +38,13 @@ def versions(
     versions, the last. Raises Transient.
     """
     own = store or ClickHouse(settings.clickhouse)
-    table = full_name(table_name(station, resource))
+    table = table_name(station, resource)
+    until = until or datetime(2299, 1, 1, tzinfo=UTC)
     try:
-        # A truncate has no key of its own, and ends every record of the resource.
-        rows = own.records(
-            f"SELECT * FROM (SELECT * FROM {table} WHERE (_key = {{key:String}} OR _op = {_TRUNCATE}) "
-            "AND _commit <= parseDateTime64BestEffort({until:String}, 6, 'UTC') "
-            f"{_ONCE}) ORDER BY _epoch DESC, _pos DESC, _idx DESC, _part DESC LIMIT {limit:d}",
-            key=key,
-            until=(until or datetime(2299, 1, 1, tzinfo=UTC))
-            .astimezone(UTC)
-            .strftime("%Y-%m-%d %H:%M:%S.%f"),
-        )
-    except Refused as error:
-        if error.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
-            return []
-        raise
+        # A table that has not been written to since its view was thought of has none yet.
+        rows = _rows(own, live_name(table), key, until, limit)
+        if rows is None:
+            rows = _rows(own, full_name(table), key, until, limit) or []
     finally:
         if store is None:
             own.close()
@@ -61,6 +53,27 @@ def versions(
     while found and found[0]["op"] == "t":
         found.pop(0)
     return found
+
+
+def _rows(
+    store: ClickHouse, table: str, key: str, until: datetime, limit: int
+) -> list[dict[str, Any]] | None:
+    """A key's rows, the last first; None when there is no such table."""
+    try:
+        # A truncate has no key of its own, and ends every record of the resource. The bitmap of what is
+        # unchanged is no text, and its items are there by name.
+        return store.records(
+            f"SELECT * FROM (SELECT * EXCEPT _unchanged FROM {table} "
+            f"WHERE (_key = {{key:String}} OR _op = {_TRUNCATE}) AND "
+            " _commit <= parseDateTime64BestEffort({until:String}, 6, 'UTC') "
+            f"{_ONCE}) ORDER BY _epoch DESC, _pos DESC, _idx DESC, _part DESC LIMIT {limit:d}",
+            key=key,
+            until=until.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S.%f"),
+        )
+    except Refused as error:
+        if error.code in (UNKNOWN_TABLE, UNKNOWN_DATABASE):
+            return None
+        raise
 
 
 def as_of(

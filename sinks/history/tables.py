@@ -92,12 +92,17 @@ class Tables:
     def __init__(self) -> None:
         self._columns: dict[str, dict[str, str]] = {}
 
-    def prepare(self, store: ClickHouse, table: str, schema: pa.Schema, ttl: str | None = None) -> None:
-        """Make sure the table takes rows of this schema. ttl: SQL from the contract, if any."""
+    def knows(self, table: str) -> bool:
+        """Whether the table has been made ready in this process."""
+        return table in self._columns
+
+    def prepare(self, store: ClickHouse, table: str, schema: pa.Schema, ttl: str | None = None) -> bool:
+        """Make sure the table takes rows of this schema; whether anything of it may be new. ttl: SQL
+        from the contract, if any."""
         wanted = wanted_columns(schema)
         there = self._columns.get(table)
         if there is not None and not changes(there, wanted):
-            return
+            return False
         create_table(
             store,
             full_name(table),
@@ -115,6 +120,11 @@ class Tables:
             store.command(f"ALTER TABLE {full_name(table)} {', '.join(clauses)}", {"mutations_sync": 1})
             there = self._describe(store, table)
         self._columns[table] = there
+        return True
+
+    def columns(self, table: str) -> dict[str, str]:
+        """The columns of a table that is known: type by name."""
+        return self._columns[table]
 
     def _describe(self, store: ClickHouse, table: str) -> dict[str, str]:
         found = store.rows(

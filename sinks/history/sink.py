@@ -1,0 +1,73 @@
+"""The history sink: lands as every planned sink does, and shows a light load's rows before."""
+
+from __future__ import annotations
+
+import time
+
+from datarail.position import Mark
+from datarail.settings import Settings
+from datarail.small_car import SmallCar
+from sinks.clickhouse import ClickHouse
+from sinks.history import arriving
+from sinks.history.landing import HistoryLanding
+from sinks.history.tables import table_name
+from sinks.planned import BEHIND, FRESH, PlannedSink
+from sinks.port import Arrival
+
+#: Seconds between landings while all that came is shown, and between two shows.
+SHOWN, EVERY = 5.0, 0.7
+#: More rows than these land at once: what is shown is kept in memory, and a larger insert is cheap.
+MOST_SHOWN = 10_000
+
+
+class HistorySink(PlannedSink):
+    """sinks.planned.PlannedSink with sinks.port.Early."""
+
+    landing: HistoryLanding
+
+    def __init__(self, settings: Settings, store: ClickHouse | None = None) -> None:
+        super().__init__(settings, HistoryLanding(), store)
+        self._unshown: list[Arrival] = []
+        self._unshown_since = 0.0
+        self._all_small = True
+
+    def write(self, arrivals: list[Arrival]) -> None:
+        super().write(arrivals)
+        if not self._unshown:
+            self._unshown_since = time.monotonic()
+        self._unshown += arrivals
+        self._all_small = self._all_small and all(map(self._is_small, arrivals))
+
+    def show(self) -> bool:
+        if not self._shows or time.monotonic() - self._unshown_since < EVERY:
+            return False
+        captured = self._unshown[-1].train.manifest.captured / 1e6
+        if time.time() - captured > BEHIND:
+            return False  # nobody sees a second of difference then
+        self.store.insert(arriving.TABLE, arriving.rows(self._unshown))
+        self._unshown = []
+        return True
+
+    @property
+    def flush_every(self) -> float:
+        every = super().flush_every
+        return SHOWN if self._all_small and self._rows <= MOST_SHOWN and every == FRESH else every
+
+    def flush(self) -> dict[tuple[str, int], Mark]:
+        marks = super().flush()
+        self._unshown, self._all_small = [], True
+        return marks
+
+    @property
+    def _shows(self) -> bool:
+        return bool(self._unshown) and self._all_small and self._rows <= MOST_SHOWN
+
+    def _is_small(self, arrival: Arrival) -> bool:
+        """Whether its rows are few, and of tables that have been made, so that they have a view."""
+        manifest = arrival.train.manifest
+        return all(
+            isinstance(car, SmallCar)
+            and self.landing.tables.knows(table_name(manifest.station, entry.resource))
+            for entry, car in zip(manifest.cars, arrival.train.cars, strict=True)
+            if car.num_rows
+        )
