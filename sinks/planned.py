@@ -73,6 +73,8 @@ class Landing(Protocol):
     row_key: Sequence[str]
     #: Column of every table saying when the row was inserted.
     landed: str
+    #: Seconds between flushes at the head of the line.
+    fresh: float
 
     def blocks(self, arrivals: list[Arrival], ranges: Sequence[Range]) -> Iterator[Block]:
         """All rows of a batch; the same arrivals give the same blocks."""
@@ -138,7 +140,7 @@ class PlannedSink:
     @property
     def flush_every(self) -> float:
         """Seconds to wait from the first unflushed row."""
-        return CATCHING_UP if self._buffer and time.time() - self._oldest > BEHIND else FRESH
+        return CATCHING_UP if self._buffer and time.time() - self._oldest > BEHIND else self.landing.fresh
 
     def flush(self) -> dict[Place, Mark]:
         if not self._buffer:

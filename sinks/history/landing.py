@@ -17,7 +17,7 @@ from sinks.clickhouse import ClickHouse
 from sinks.feeds import TRAINS
 from sinks.history import arriving
 from sinks.history.tables import DATABASE, UNCHANGED_ITEMS, Tables, table_name
-from sinks.planned import Block, Range
+from sinks.planned import FRESH, Block, Range
 from sinks.port import Arrival
 
 
@@ -64,6 +64,7 @@ class HistoryLanding:
     feed = TRAINS
     row_key: Sequence[str] = ("_partition", "_offset", "_lane", "_seq")
     landed = "_landed"
+    fresh = FRESH
 
     def __init__(self) -> None:
         self.tables = Tables()

@@ -11,13 +11,13 @@ from sinks.clickhouse import ClickHouse
 from sinks.history import arriving
 from sinks.history.landing import HistoryLanding
 from sinks.history.tables import table_name
-from sinks.planned import BEHIND, FRESH, PlannedSink
+from sinks.planned import BEHIND, PlannedSink
 from sinks.port import Arrival
 
 #: Seconds between landings while all that came is shown, and between two shows.
-SHOWN, EVERY = 5.0, 0.7
+SHOWN, EVERY = 10.0, 0.7
 #: More rows than these land at once: what is shown is kept in memory, and a larger insert is cheap.
-MOST_SHOWN = 10_000
+MOST_SHOWN = 15_000
 
 
 class HistorySink(PlannedSink):
@@ -51,7 +51,9 @@ class HistorySink(PlannedSink):
     @property
     def flush_every(self) -> float:
         every = super().flush_every
-        return SHOWN if self._all_small and self._rows <= MOST_SHOWN and every == FRESH else every
+        return (
+            SHOWN if self._all_small and self._rows <= MOST_SHOWN and every == self.landing.fresh else every
+        )
 
     def flush(self) -> dict[tuple[str, int], Mark]:
         marks = super().flush()

@@ -74,6 +74,8 @@ class LedgerLanding:
     feed = MANIFESTS
     row_key: Sequence[str] = ("hop", "station", "resource", "partition", "lane", "minute", "first")
     landed = "landed"
+    # An insert's price is the server's, whatever is in it; a second more is nobody's trouble.
+    fresh = 2.0
 
     def __init__(self) -> None:
         self._there = False

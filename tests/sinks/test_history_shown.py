@@ -19,7 +19,6 @@ from sinks.history import sink as history_sink
 from sinks.history.arriving import TABLE
 from sinks.history.query import versions
 from sinks.history.sink import HistorySink
-from sinks.planned import FRESH
 from sinks.port import Arrival, Early
 
 VALUES: dict[str, tuple[pa.DataType, Any]] = {
@@ -54,7 +53,7 @@ def opened(servers: Settings, maker: Maker) -> HistorySink:
     first = small(maker.arrival([person(0)]))
     sink.resume(first.topic, 0)
     sink.write([first])
-    assert not sink.show() and sink.flush_every == FRESH  # its table is not known yet
+    assert not sink.show() and sink.flush_every == sink.landing.fresh  # its table is not known yet
     sink.flush()
     return sink
 
@@ -157,7 +156,7 @@ def test_larger_cars_land_at_once(servers: Settings) -> None:
     sink = opened(servers, maker)
     sink.write([small(maker.arrival([person(1)])), maker.arrival([person(n) for n in range(40)])])
     assert not sink.show()
-    assert sink.flush_every == FRESH
+    assert sink.flush_every == sink.landing.fresh
     sink.flush()
     sink.write([small(maker.arrival([person(1)]))])
     assert sink.show()
@@ -170,5 +169,5 @@ def test_many_small_cars_land_at_once(servers: Settings, monkeypatch: pytest.Mon
     sink = opened(servers, maker)
     sink.write([small(maker.arrival([person(n) for n in range(3)]))])
     assert not sink.show()
-    assert sink.flush_every == FRESH
+    assert sink.flush_every == sink.landing.fresh
     sink.close()
