@@ -62,6 +62,13 @@ class Shape:
         """The place of _key; _held and _findings are the next two."""
         return ITEMS + len(self.items)
 
+    def unchanged(self, bits: str | None) -> list[str]:
+        """The items that a row's bitmap says were not sent."""
+        if bits is None:
+            return []
+        marked = int.from_bytes(bytes.fromhex(bits), "little")
+        return [item for at, item in enumerate(self.items) if marked >> at & 1]
+
 
 @lru_cache(maxsize=4096)
 def shape(items: tuple[str, ...], cleaned: tuple[tuple[str, str], ...] | None = None) -> Shape:

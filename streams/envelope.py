@@ -97,8 +97,7 @@ class Envelope:
         else:
             after = dict(zip(columns.values, row[columns.key + len(ADDED) :], strict=True))
             if row[UNCHANGED] is not None:
-                bits = int.from_bytes(bytes.fromhex(row[UNCHANGED]), "little")
-                unchanged = [item for number, item in enumerate(columns.items) if bits >> number & 1]
+                unchanged = columns.unchanged(row[UNCHANGED])
                 after = {item: value for item, value in after.items() if item not in unchanged}
             text = b'{"before":null,"after":' + orjson.dumps(after)
         _, lane, _, epoch, pos, idx, part, xid, commit, _ = row[:ITEMS]

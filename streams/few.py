@@ -2,8 +2,9 @@
 
 Polars' price is per expression: a car costs it two milliseconds, whatever its rows. Under a light
 load with many resources nearly every car has one row. So small cars are read here, and given up at
-the first doubt (a spelling to mend, a value that does not read, a rule that is not surely kept):
-such rows then go the way of larger cars, which alone finds and tells what is wrong.
+the first doubt (a spelling to mend, a value that does not read): such rows then go the way of larger
+cars, which alone mends. A row that reads well and may break a rule is judged by itself
+(streams.few_judged).
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from datarail.contract import Item, Resource
 from datarail.small_car import EPOCH, IDX, OP, PART, POS, UNCHANGED, Row, Shape, SmallCar, shape, type_text
 from datarail.types import arrow_type
 from streams.clock import CHINA
+from streams.few_judged import Judge, judged
 from streams.plain_values import Doubt, reader
 from streams.plan import ItemPlan, item_plan
 from streams.rules import BUILDERS
@@ -53,7 +55,7 @@ class FewCleaner:
             for name, item in resource.items.items()
             for check in item.checks
         ]
-        self._rules = [(rule.item, rule.right) for rule in rules if rule.right is not None]
+        self._rules = [(rule.right, Judge(rule, resource.items)) for rule in rules if rule.right is not None]
         #: Whether there is a plain way for every rule, and the moments' names are no item's.
         self._judges = len(self._rules) == len(rules) and not {NOW, TODAY} & resource.items.keys()
         self._layouts: dict[Shape, _Layout | None] = {}
@@ -84,6 +86,7 @@ class FewCleaner:
         op, bits = row[OP], row[UNCHANGED]
         places = layout.raw.written
         values: dict[str, Any] = {}
+        held, told = False, None
         if op == _DELETE:
             values = dict.fromkeys(self._items)
             for item in self._key:
@@ -91,20 +94,23 @@ class FewCleaner:
                 values[item] = None if text is None else self._readers[item](text)
         elif op in _CHANGES:
             left_out = layout.left_out(bits) if bits is not None else ()
-            for item, told in self._only.items():
-                if row[places[item]] not in told and item not in left_out:
+            for item, wanted in self._only.items():
+                if row[places[item]] not in wanted and item not in left_out:
                     raise Doubt
             for item, read in self._readers.items():
                 text = row[places[item]]
                 values[item] = None if text is None else read(text)
             values |= moments
-            for item, right in self._rules:
-                if not right(values) and item not in left_out:
-                    raise Doubt
+            asked = [
+                judge for right, judge in self._rules if not right(values) and judge.rule.item not in left_out
+            ]
+            if asked:
+                findings = judged(asked, values)
+                held, told = bool(findings.held[0]), findings.column()[0].as_py()
             del values[NOW], values[TODAY]
         else:
             raise Doubt
-        return [*row, self._key_of(row, places), False, None, *values.values()]
+        return [*row, self._key_of(row, places), held, told, *values.values()]
 
     def _key_of(self, row: Row, places: Mapping[str, int]) -> str:
         key = self._key
@@ -135,9 +141,7 @@ class _Layout:
         """The items that a bitmap says were not sent."""
         found = self._sets.get(bits)
         if found is None:
-            marked = int.from_bytes(bytes.fromhex(bits), "little")
-            found = frozenset(item for at, item in enumerate(self.raw.items) if marked >> at & 1)
-            self._sets[bits] = found
+            found = self._sets[bits] = frozenset(self.raw.unchanged(bits))
         return found
 
 

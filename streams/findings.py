@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from collections.abc import Iterable
 
 import numpy as np
 import numpy.typing as npt
@@ -66,7 +67,12 @@ class Findings:
 
     def held_by_rule(self) -> Counter[str]:
         """Held changes by the rule that held them; a change held by two counts under both."""
-        counts: Counter[str] = Counter()
-        for row in np.flatnonzero(self.held).tolist():
-            counts.update({found["rule"] for found in self._by_row[row] if found["severity"] == "hard"})
-        return counts
+        return held_by_rule(self._by_row[row] for row in np.flatnonzero(self.held).tolist())
+
+
+def held_by_rule(rows: Iterable[list[Finding]]) -> Counter[str]:
+    """Of held changes' findings, how many each rule held."""
+    counts: Counter[str] = Counter()
+    for found in rows:
+        counts.update({each["rule"] for each in found if each["severity"] == "hard"})
+    return counts

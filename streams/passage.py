@@ -9,6 +9,7 @@ from datetime import UTC, datetime
 from itertools import compress
 
 import numpy as np
+import orjson
 import polars as pl
 import pyarrow as pa
 
@@ -22,9 +23,10 @@ from datarail.train import Car, CarEntry, Manifest, as_batch, encode, merge_seq
 from streams.clean import Cleaned, Cleaner, carried
 from streams.envelope import Envelope, Records
 from streams.few import FewCleaner, as_written, moments
+from streams.findings import held_by_rule
 from streams.marks import Passed
 from streams.opening import Opened
-from streams.quarantine import LARGEST_RECORD, held_records
+from streams.quarantine import LARGEST_RECORD, held_few, held_records
 from streams.unchanged import unchanged_items
 
 #: What data can do to Polars and Arrow. A panic is no Exception. Anything else is a bug of ours.
@@ -125,17 +127,24 @@ class Passage:
         """A car that streams.few has cleaned, or one that it has not."""
         if car.shape.cleaned is None:
             return [_small_again(made) for made in self._safely(name, lane, car.batch(), partition)]
-        records = self._envelopes[name].few(car, self._clock() // 1000)
-        if max(map(len, records.values)) > LARGEST_RECORD:
+        held, now = car.shape.key + 1, self._clock()
+        passing = [row for row in car.rows if not row[held]]
+        records = self._envelopes[name].few(SmallCar(car.shape, passing), now // 1000)
+        if max(map(len, records.values), default=0) > LARGEST_RECORD:
             return self._safely(name, lane, as_written(car).batch(), partition)
         commits = [row[COMMIT] for row in car.rows]
         ops = [chr(row[OP]) for row in car.rows]
         entry = CarEntry(
             *(name, lane, len(ops), {op: ops.count(op) for op in sorted(set(ops))}),
+            held=len(ops) - len(passing),
             first_commit=min(commits),
             last_commit=max(commits),
         )
-        return [Made(entry, car, topics.clean(self.station, name), records)]
+        made = Made(entry, car, topics.clean(self.station, name), records)
+        if entry.held:
+            made.held = held_few(car, self.station, name, partition, now, now)
+            made.held_by_rule = held_by_rule(orjson.loads(row[held + 1]) for row in car.rows if row[held])
+        return [made]
 
     def _safely(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int) -> list[Made]:
         """Clean a car; where that fails, find the rows at fault and hold them."""

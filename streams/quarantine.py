@@ -32,8 +32,10 @@ import orjson
 import polars as pl
 import pyarrow as pa
 
-from datarail.columns import WRITTEN, column
+from datarail.columns import ADDED, WRITTEN, column
+from datarail.finding import Finding
 from datarail.position import Lane
+from datarail.small_car import ITEMS, SmallCar, type_of, typed
 from datarail.train import Headers
 from streams.clean import Cleaned
 
@@ -72,31 +74,85 @@ def held_records(
     for i, row in enumerate(rows):
         about = meta[i]
         keys.append(f"{station}/{resource}/{about['_key']}".encode())
-        record = {
-            "kind": "change",
-            "station": station,
-            "resource": resource,
-            "key": about["_key"],
-            "op": chr(about["_op"]),
-            "lane": Lane(about["_lane"]).label,
-            "identity": {
-                "epoch": about["_epoch"],
-                "position": about["_pos"],
-                "index": about["_idx"],
-                "part": about["_part"],
-            },
-            "seq": about["_seq"],
-            "partition": partition,
-            "commit": commits[i],
-            "captured": captured,
-            "held": at,
-            "findings": cleaned.findings.of(row),
-            "written": dict(zip(items, written[i], strict=True)),
-            "unchanged": list(unchanged[row]) if unchanged else [],
-            "cleaned": dict(zip(cleaned_names, values[i], strict=True)),
-        }
-        records.append(_sized(record))
+        records.append(
+            _change(
+                *(station, resource, about["_key"], partition, captured, at),
+                [about[name] for name in _META[:-1]],
+                commits[i],
+                cleaned.findings.of(row),
+                dict(zip(items, written[i], strict=True)),
+                list(unchanged[row]) if unchanged else [],
+                dict(zip(cleaned_names, values[i], strict=True)),
+            )
+        )
     return keys, records
+
+
+def held_few(
+    car: SmallCar, station: str, resource: str, partition: int, captured: int, at: int
+) -> tuple[list[bytes], list[bytes]]:
+    """The same of a small clean car (streams.few)."""
+    keys, records = [], []
+    columns = car.shape
+    kinds = {item: type_of(kind) for item, kind in columns.cleaned or ()}
+    for row in car.rows:
+        key, held, findings = row[columns.key : columns.key + len(ADDED)]
+        if not held:
+            continue
+        *meta, _, commit, bits = row[:ITEMS]
+        keys.append(f"{station}/{resource}/{key}".encode())
+        records.append(
+            _change(
+                *(station, resource, key, partition, captured, at),
+                meta,
+                commit,
+                orjson.loads(findings),
+                dict(zip(columns.items, row[ITEMS:], strict=False)),
+                columns.unchanged(bits),
+                {
+                    item: typed(kinds[item], [row[columns.values[item]]])[0].as_py()
+                    for item in columns.items
+                    if item in kinds
+                },
+            )
+        )
+    return keys, records
+
+
+def _change(
+    station: str,
+    resource: str,
+    key: str,
+    partition: int,
+    captured: int,
+    at: int,
+    meta: Sequence[int],
+    commit: int,
+    findings: list[Finding],
+    written: dict[str, Any],
+    unchanged: list[str],
+    cleaned: dict[str, Any],
+) -> bytes:
+    op, lane, seq, epoch, position, index, part = meta
+    record = {
+        "kind": "change",
+        "station": station,
+        "resource": resource,
+        "key": key,
+        "op": chr(op),
+        "lane": Lane(lane).label,
+        "identity": {"epoch": epoch, "position": position, "index": index, "part": part},
+        "seq": seq,
+        "partition": partition,
+        "commit": commit,
+        "captured": captured,
+        "held": at,
+        "findings": findings,
+        "written": written,
+        "unchanged": unchanged,
+        "cleaned": cleaned,
+    }
+    return _sized(record)
 
 
 def _sized(record: dict[str, Any]) -> bytes:

@@ -86,7 +86,7 @@ def rows(arrivals: Sequence[Arrival]) -> pa.Table:
             places += [(arrival.partition, arrival.offset)] * len(car.rows)
             for row in car.rows:
                 told = dict(zip(names, row, strict=True))
-                told[UNCHANGED_ITEMS] = _unchanged(row[UNCHANGED], car.shape.items)
+                told[UNCHANGED_ITEMS] = car.shape.unchanged(row[UNCHANGED])
                 keys.append(row[key])
                 texts.append(orjson.dumps(told))
     return pa.table(
@@ -98,10 +98,3 @@ def rows(arrivals: Sequence[Arrival]) -> pa.Table:
             "row": pa.array(texts, pa.binary()),
         }
     )
-
-
-def _unchanged(bits: str | None, items: Sequence[str]) -> list[str]:
-    if bits is None:
-        return []
-    marked = int.from_bytes(bytes.fromhex(bits), "little")
-    return [item for at, item in enumerate(items) if marked >> at & 1]

@@ -14,6 +14,7 @@ from datarail.small_car import SmallCar, shape
 from streams.clean import Cleaner
 from streams.envelope import Envelope
 from streams.few import FewCleaner, as_written, moments
+from streams.quarantine import held_few, held_records
 from streams.rules.credit_code import check_character
 from streams.rules.pattern import is_plain
 from streams.unchanged import unchanged_items
@@ -133,12 +134,14 @@ def compare(resource: Resource, car: SmallCar) -> int:
         for name in cleaned.batch.schema.names:
             assert few.batch().column(name).to_pylist() == cleaned.batch.column(name).to_pylist(), name
         envelope = Envelope("d.s", "r", resource)
+        unchanged = unchanged_items(cleaned.batch)
         told = envelope.few(few, 17)
-        same = envelope.records(cleaned.frame, 17, unchanged_items(cleaned.batch))
+        same = envelope.records(cleaned.frame, 17, unchanged)
         assert told.keys == same.keys
         assert [list(orjson.loads(value).items()) for value in told.values] == [
             list(orjson.loads(value).items()) for value in same.values
         ]
+        assert held_few(few, "d.s", "r", 1, 5, 6) == held_records(cleaned, "d.s", "r", 1, 5, 6, unchanged)
     return taken
 
 
@@ -161,6 +164,24 @@ def test_what_is_as_it_should_be_is_taken(op: str) -> None:
     # Columns that the contract does not name, in another order than it names the others.
     items = ("extra", *reversed(PERSONS))
     assert compare(PERSON, small([[op, 0, "x", *(PERSONS[item][0] for item in reversed(PERSONS))]], items))
+
+
+def test_a_row_that_breaks_rules_is_held_by_itself() -> None:
+    row = ["u", 0, *(values[0] for values in RIGHT.values())]
+    for item, value in (
+        ("code", None),
+        ("capital", "-3"),
+        ("share", "2"),
+        ("seen", "2027-05-20 04:03:00+00"),
+    ):
+        row[2 + list(RIGHT).index(item)] = value
+    car = small([row], tuple(RIGHT))
+    car.rows[0][10 + list(RIGHT).index("code")] = "91330600MA2BD3XK0P"
+    assert compare(FIRM, car) == 1
+    [few] = FewCleaner(FIRM).clean(car, moments(NOW))
+    found = orjson.loads(few.rows[0][few.shape.key + 2])
+    assert [each["rule"] for each in found] == ["credit_code", "range", "range", "not_after"]
+    assert few.rows[0][few.shape.key + 1] is True
 
 
 def test_items_that_were_not_sent_are_left_out() -> None:

@@ -281,8 +281,17 @@ def test_small_cars_stay_small_where_all_is_well() -> None:
     assert isinstance(one, SmallCar) is Form.small
     assert clean.cars[0].column("_key").to_pylist() == ["1", "2", "3"]
     assert departure.made[0].records.keys == [b"1", b"2", b"3"]
-    # A row that is not as it should be goes the long way alone, and stays where it was.
-    departure, clean = depart([record(car([GOOD, BAD | {"id": "2"}, GOOD | {"id": "3"}]))])
-    cars = decode(departure.value, departure.headers, small=True).cars
-    assert [isinstance(each, SmallCar) for each in cars] == ([True] * 3 if Form.small else [False])
-    assert [key for each in clean.cars for key in each.column("_key").to_pylist()] == ["1", "2", "3"]
+    # A row that breaks a rule is held where it stands; one to be mended goes the long way alone.
+    for odd, small in ((BAD, [True]), (GOOD | {"citizen_id": " 11010519491231002x"}, [True] * 3)):
+        departure, clean = depart([record(car([GOOD, odd | {"id": "2"}, GOOD | {"id": "3"}]))])
+        cars = decode(departure.value, departure.headers, small=True).cars
+        assert [isinstance(each, SmallCar) for each in cars] == (small if Form.small else [False])
+        keys = [key for made in departure.made for key in made.records.keys]
+        assert keys == ([b"1", b"3"] if odd is BAD else [b"1", b"2", b"3"])
+        held = [key for made in departure.made for key in made.held[0]]
+        assert held == ([b"police.hukou/person/2"] if odd is BAD else [])
+        assert sum(entry.held for entry in clean.manifest.cars) == len(held)
+        assert [made.held_by_rule for made in departure.made if made.held_by_rule] == (
+            [{"citizen_id": 1}] if odd is BAD else []
+        )
+        assert [key for each in clean.cars for key in each.column("_key").to_pylist()] == ["1", "2", "3"]
