@@ -12,15 +12,16 @@ import time
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing
 from multiprocessing.connection import Connection
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import pyarrow as pa
-from kafka import KafkaConsumer, TopicPartition
+from kafka import TopicPartition
 
 from datarail import topics
 from datarail.train import as_batch, decode
+from sinks.consumer import FETCH_BYTES
+from sinks.fetching import Fetched, Fetching
 
 I64 = npt.NDArray[np.int64]
 
@@ -29,33 +30,31 @@ def listen(servers: str, station: str, resources: Sequence[str], pipe: Connectio
     """Read the raw topic and the clean topics of some resources, from their ends on, until the pipe
     says something; sends "ready" first, and at the end {"raw" | "clean": (commit, seen)}, microseconds
     since 1970, one entry a change."""
-    consumer = KafkaConsumer(
-        bootstrap_servers=servers, enable_auto_commit=False, fetch_min_bytes=1, fetch_max_wait_ms=500
-    )
+    consumer = Fetching(servers, "bench", fetch_bytes=FETCH_BYTES, least_bytes=1, wait_ms=500)
     with closing(consumer):
         raw = TopicPartition(topics.raw(station), 0)
-        whole = [TopicPartition(raw.topic, each) for each in consumer.partitions_for_topic(raw.topic) or (0,)]
-        begin = dict(consumer.end_offsets(whole))
+        there = consumer.partitions().get(raw.topic, [0])
+        begin = ends(consumer, [TopicPartition(raw.topic, each) for each in there])
         places = [raw, *(TopicPartition(topics.clean(station, resource), 0) for resource in resources)]
-        consumer.assign(places)
-        consumer.seek_to_end(*places)
-        for place in places:
-            consumer.position(place)
+        for place, end in ends(consumer, places).items():
+            consumer.read(place, end)
         trains: dict[int, int] = {}
         records: list[tuple[int, int]] = []
         pipe.send("ready")
         while not pipe.poll():
-            polled = consumer.poll(timeout_ms=200)
+            polled = consumer.poll(0.2)
             seen = time.time_ns() // 1000
             for place, found in polled.items():
                 if place == raw:
                     trains |= {record.offset: seen for record in found}
                 else:
-                    records += [(position(record.value), seen) for record in found]
+                    records += [(position(record.value or b""), seen) for record in found]
+        for place in places:
+            consumer.stop(place)
         commits: dict[int, int] = {}
         sight = []
         for record in between(consumer, begin):
-            for pos, commit in _commits(record.value, record.headers):
+            for pos, commit in _commits(record.value or b"", record.headers):
                 commits[pos] = commit
                 if record.partition == raw.partition and record.offset in trains:
                     sight.append((commit, trains[record.offset]))
@@ -65,14 +64,18 @@ def listen(servers: str, station: str, resources: Sequence[str], pipe: Connectio
     pipe.send(told)
 
 
-def between(consumer: KafkaConsumer, begin: dict[TopicPartition, int]) -> Iterator[Any]:
+def ends(consumer: Fetching, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
+    """Where the partitions end at present."""
+    return {place: end for place, (_, end) in consumer.bounds(places).items()}
+
+
+def between(consumer: Fetching, begin: dict[TopicPartition, int]) -> Iterator[Fetched]:
     """Every record from these offsets up to the partitions' present ends."""
-    left = {place: end for place, end in consumer.end_offsets(list(begin)).items() if end > begin[place]}
-    consumer.assign(list(left))
+    left = {place: end for place, end in ends(consumer, begin).items() if end > begin[place]}
     for place in left:
-        consumer.seek(place, begin[place])
+        consumer.read(place, begin[place])
     while left:
-        for place, found in consumer.poll(timeout_ms=200).items():
+        for place, found in consumer.poll(0.2).items():
             yield from found
             if place in left and found[-1].offset + 1 >= left[place]:
                 del left[place]

@@ -61,8 +61,8 @@ class Reader:
 
 
 class Sparingly(logging.Filter):
-    """Lets one line through every ten seconds: kafka-python says several a second that a broker
-    is away."""
+    """Lets one line through every ten seconds: Kafka's clients say several a second that a
+    broker is away."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""The Kafka side of a sink: one consumer whose partitions are paused until they are placed."""
+"""The Kafka side of a sink: its share of the partitions, and one consumer of them."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ import logging
 import os
 import re
 import time
-from collections.abc import Callable, Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
 
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, RetriableError
-from kafka.structs import OffsetAndMetadata
 
 from datarail.errors import RailError, Terminal, Transient
+from sinks.fetching import Fetching
 
 log = logging.getLogger(__name__)
 
@@ -34,7 +33,7 @@ class Partitions:
     rebalanced, and two processes never write the same partition.
     """
 
-    def __init__(self, consumer: KafkaConsumer, pattern: str, share: str = "0/1") -> None:
+    def __init__(self, consumer: Fetching, pattern: str, share: str = "0/1") -> None:
         self._consumer = consumer
         self._pattern = re.compile(pattern)
         self._number, self._of = (int(part) for part in share.split("/"))
@@ -42,56 +41,46 @@ class Partitions:
         self._due = 0.0
 
     def changes(self) -> set[TopicPartition]:
-        """Partitions that came since the last call, paused until they are placed. Looks every
-        two seconds."""
+        """Partitions that came since the last call; nobody reads them yet. Looks every two
+        seconds."""
         if time.monotonic() < self._due:
             return set()
         self._due = time.monotonic() + LOOK_EVERY
         try:
             found = {
                 TopicPartition(topic, number)
-                for topic in self._consumer.topics()
+                for topic, numbers in self._consumer.partitions().items()
                 if self._pattern.match(topic)
-                for number in self._consumer.partitions_for_topic(topic) or ()
+                for number in numbers
                 if number % self._of == self._number
             }
-        except KafkaError as error:
-            log.warning("topics cannot be listed: %s", kafka_trouble(error))
+        except Transient as error:
+            log.warning("topics cannot be listed: %s", error)
             return set()
         # While a broker starts it may not know all its topics yet; one that is gone for good
         # does no harm by staying.
         given = found - self._mine
-        if given:
-            self._mine |= given
-            self._consumer.assign(sorted(self._mine))
-            self._consumer.pause(*given)
+        self._mine |= given
         return given
 
 
 def open_consumer(
     servers: str, group: str, pattern: str, *, patient: bool = False
-) -> tuple[KafkaConsumer, Partitions]:
+) -> tuple[Fetching, Partitions]:
     """A consumer that commits by hand, and its partitions. patient: trains may wait a fifth of a
     second for company. Raises Transient or Terminal."""
+    consumer = Fetching(
+        servers,
+        group,
+        fetch_bytes=FETCH_BYTES,
+        least_bytes=PATIENT_BYTES if patient else 1,
+        wait_ms=PATIENT_MS if patient else 500,
+    )
     try:
-        consumer = KafkaConsumer(
-            bootstrap_servers=servers,
-            bootstrap_timeout_ms=5000,
-            group_id=group,
-            enable_auto_commit=False,
-            auto_offset_reset="earliest",
-            fetch_min_bytes=PATIENT_BYTES if patient else 1,
-            fetch_max_wait_ms=PATIENT_MS if patient else 500,
-            fetch_max_bytes=FETCH_BYTES,
-            max_partition_fetch_bytes=FETCH_BYTES // 4,
-            max_poll_records=1000,
-            metadata_max_age_ms=60_000,
-            reconnect_backoff_max_ms=1000,
-            allow_auto_create_topics=False,
-            metrics_enabled=False,
-        )
-    except KafkaError as error:
-        raise kafka_trouble(error) from error
+        consumer.partitions()
+    except RailError:
+        consumer.close()
+        raise
     return consumer, Partitions(consumer, pattern, os.environ.get("DATARAIL_SHARE", "0/1"))
 
 
@@ -126,33 +115,12 @@ def bounds(
     return {partition: (begin[partition], end[partition]) for partition in wanted}
 
 
-def commit(
-    consumer: KafkaConsumer,
-    offsets: Mapping[TopicPartition, int],
-    failed: Callable[[Mapping[TopicPartition, int]], None] | None = None,
-) -> None:
-    """Show the group's offsets: for the eye and the ledger only, so a failure raises nothing.
-
-    With `failed`, does not wait, and tells it what could not be shown (on the I/O thread).
-    """
-    if not offsets:
-        return
-    values = {partition: OffsetAndMetadata(offset, "", -1) for partition, offset in offsets.items()}
-
-    def answered(_offsets: Any, answer: Any) -> None:
-        if isinstance(answer, Exception) and failed is not None:
-            log.info("offsets not shown to the group yet: %r", answer)
-            failed(offsets)
-
+def commit(consumer: Fetching, offsets: Mapping[TopicPartition, int]) -> None:
+    """Show the group's offsets: for the eye and the ledger only, so a failure raises nothing."""
     try:
-        if failed is None:
-            consumer.commit(values, timeout_ms=5000)
-        else:
-            consumer.commit_async(values, callback=answered)
-    except KafkaError as error:
-        log.warning("offsets not shown to the group: %r", error)
-        if failed is not None:
-            failed(offsets)
+        consumer.show(offsets)
+    except RailError as error:
+        log.warning("offsets not shown to the group: %s", error)
 
 
 def kafka_trouble(error: KafkaError) -> RailError:

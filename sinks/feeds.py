@@ -14,7 +14,7 @@ from sinks.port import Arrival
 
 
 class Record(Protocol):
-    """The part of kafka-python's ConsumerRecord that is used here."""
+    """A record of Kafka, as sinks.fetching and kafka-python give it."""
 
     @property
     def topic(self) -> str: ...

@@ -7,15 +7,15 @@ import time
 from collections.abc import Callable, Iterator
 from typing import TypeVar
 
-from kafka import KafkaConsumer, TopicPartition
-from kafka.errors import KafkaError
+from kafka import TopicPartition
 
 from datarail import metrics
 from datarail.errors import BadRecord, Terminal, Transient
 from datarail.position import Mark
 from datarail.settings import Settings
-from sinks.consumer import Partitions, bounds, commit, kafka_trouble, open_consumer
+from sinks.consumer import Partitions, commit, open_consumer
 from sinks.feeds import TRAINS, Feed, Record
+from sinks.fetching import Fetched, Fetching
 from sinks.passing import moved_on, new_in
 from sinks.port import Arrival, Beside, Early, Sink
 from sinks.registry import group
@@ -45,7 +45,7 @@ class Loop:
         self.beside: Beside | None = sink if isinstance(sink, Beside) else None
         self.early: Early | None = sink if isinstance(sink, Early) else None
         self.watch = Watch(sink.name)
-        self.consumer: KafkaConsumer = None
+        self.consumer: Fetching
         self.partitions: Partitions
         self.marks: dict[TopicPartition, Mark] = {}  # handed to the sink; not yet durable
         self.durable: dict[TopicPartition, int] = {}
@@ -61,34 +61,26 @@ class Loop:
                 self.settings.kafka, group(self.sink.name), self.feed.pattern, patient=self.lands_at_flush
             )
         )
+        self.consumer.on_unshown(self._unshown)
         try:
             while not self.stopped():
                 self._turn()
             self._flush_whole()
-        except KafkaError as error:
-            trouble = kafka_trouble(error)
-            raise (
-                trouble if isinstance(trouble, Terminal) else Terminal(str(trouble), part=self.sink.name)
-            ) from error
         except _Stopped:
             log.warning(
                 "%s: stopping while a store is away; what was not flushed is read again", self.sink.name
             )
         finally:
-            if self.consumer is not None:
-                commit(self.consumer, self.durable)
-                self.consumer.close(timeout_ms=5000)
+            commit(self.consumer, self.durable)
+            self.consumer.close()
             self.sink.close()
 
     def _turn(self) -> None:
         try:
-            polled = self.consumer.poll(timeout_ms=int(self._patience() * 1000))
-        except KafkaError as error:
-            trouble = kafka_trouble(error)
-            if isinstance(trouble, Terminal):
-                raise
+            polled = self.consumer.poll(self._patience())
+        except Transient as error:
             metrics.ERRORS.labels(self.sink.name, "kafka").inc()
-            log.warning("%s: %s", self.sink.name, trouble)
+            log.warning("%s: %s", self.sink.name, error)
             time.sleep(0.5)
             return
         self._take_up()
@@ -130,7 +122,7 @@ class Loop:
         if not self.unplaced:
             return
         try:
-            limits = bounds(self.consumer, self.unplaced)
+            limits = self.consumer.bounds(self.unplaced)
             for partition in sorted(self.unplaced):
                 self._place(partition, *limits[partition])
                 self.unplaced.discard(partition)
@@ -138,7 +130,7 @@ class Loop:
             metrics.ERRORS.labels(self.sink.name, "transient").inc()
             log.warning("%s: not reading yet: %s", self.sink.name, error)
             time.sleep(0.5)
-        commit(self.consumer, dict(self.durable), self._unshown)
+        commit(self.consumer, dict(self.durable))
 
     def _place(self, partition: TopicPartition, begin: int, end: int) -> None:
         mark = self.sink.resume(partition.topic, partition.partition)
@@ -166,8 +158,7 @@ class Loop:
             mark = Mark(begin, mark.seq)
         self.marks[partition] = mark
         self.durable[partition] = mark.offset
-        self.consumer.seek(partition, mark.offset)
-        self.consumer.resume(partition)
+        self.consumer.read(partition, mark.offset)
         log.info("%s: %s from offset %d", self.sink.name, where, mark.offset)
 
     def _strand(self, partition: TopicPartition, reason: str) -> None:
@@ -175,7 +166,7 @@ class Loop:
         metrics.ERRORS.labels(self.sink.name, "stranded").inc()
         self.marks.pop(partition, None)
         self.stranded[partition] = reason
-        self.consumer.pause(partition)
+        self.consumer.stop(partition)
         log.error("%s: %s → datarail rebuild %s", self.sink.name, reason, self.sink.name)
 
     # -- trains
@@ -261,7 +252,7 @@ class Loop:
         moved = {TopicPartition(*place): mark.offset for place, mark in marks.items()}
         moved = {place: offset for place, offset in moved.items() if place in self.marks}
         self.durable |= moved
-        commit(self.consumer, moved, self._unshown)
+        commit(self.consumer, moved)
 
     # -- troubles
 
@@ -281,20 +272,17 @@ class Loop:
                 time.sleep(min(0.2, wait))
             wait = min(wait * 2, _LONGEST_WAIT)
 
-    def _unshown(self, _offsets: object) -> None:
+    def _unshown(self) -> None:
         self.show_again = time.monotonic() + 1.0
 
     def _show(self) -> None:
         self.watch.show()
         if self.show_again is not None and time.monotonic() >= self.show_again:
             self.show_again = None
-            commit(self.consumer, dict(self.durable), self._unshown)
+            commit(self.consumer, dict(self.durable))
         behind = 0
         for partition, mark in self.marks.items():
-            try:
-                end = self.consumer.highwater(partition)
-            except KafkaError:
-                continue
+            end = self.consumer.highwater(partition)
             if end is not None:
                 lag = max(end - mark.offset, 0)
                 behind += lag
@@ -308,7 +296,7 @@ class _Stopped(Exception):
 
 
 def _portions(
-    polled: dict[TopicPartition, list[Record]], open_one: Callable[[Record], tuple[Arrival, int] | None]
+    polled: dict[TopicPartition, list[Fetched]], open_one: Callable[[Record], tuple[Arrival, int] | None]
 ) -> Iterator[list[tuple[Arrival, int]]]:
     """What was polled, opened and cut to what a sink is handed at once."""
     portion: list[tuple[Arrival, int]] = []
