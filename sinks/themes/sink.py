@@ -4,9 +4,10 @@ then (within a second) ClickHouse.
 Nothing here must happen exactly once: every store decides by version, so a batch may come again,
 whole or cut in another place. A store that is ahead is not changed by what it knows already.
 
-A large batch is told to the stores on a thread of its own, while the next one, of another
-partition, is made ready: so neither Redis nor this process waits for the other. ClickHouse is
-always told beside: a golden record does not wait for an insert of others.
+A large batch is told to the stores on a thread of its own: Redis resource by resource, while the
+next resource is made ready (sinks.themes.ahead), the rest while the next batch, of another partition,
+is. So neither Redis nor this process waits for the other. ClickHouse is always told beside: a golden
+record does not wait for an insert of others.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ from sinks.planned import BEHIND, CATCHING_UP, FRESH
 from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.texts import as_bytes
+from sinks.themes.ahead import Ahead
 from sinks.themes.build import DELETED, homeless_texts, theme_keys_of
 from sinks.themes.few import is_plain, land_few
 from sinks.themes.golden import Changes, Golden
@@ -251,8 +253,13 @@ class ThemesSink:
 
     def _write(self, part: Partition, arrivals: Sequence[Arrival]) -> None:
         cars, mark = gathered(arrivals, part.mark, self._plans.get(part.station, {}))
-        landing = self._made_ready(part, cars)
-        land = functools.partial(self._land, part, landing, mark)
+        ahead = Ahead(self._golden, self._beside)
+        try:
+            landing = self._made_ready(part, cars, ahead)
+        except BaseException:
+            ahead.end()
+            raise
+        land = functools.partial(self._land, part, landing, mark, ahead)
         if len(landing.keys) > _LARGE:
             self._under_way[part.topic, part.number] = (self._beside.submit(land), land)
         else:
@@ -276,7 +283,9 @@ class ThemesSink:
             raise
         del self._under_way[place]
 
-    def _made_ready(self, part: Partition, cars: Mapping[str, list[Car]]) -> Landing:
+    def _made_ready(
+        self, part: Partition, cars: Mapping[str, list[Car]], ahead: Ahead | None = None
+    ) -> Landing:
         """What the stores are to be told of a batch of cars by resource."""
         landing = Landing()
         for resource, some in cars.items():
@@ -295,15 +304,18 @@ class ThemesSink:
                     self._truncate(part, plan, truncated)
                     landing.notes.append((truncate_note(resource), truncated))
             self._gather(landing, part, plan, not_void(reduced, truncated), truncated)
+            if ahead is not None:
+                ahead.tell(landing.changes)
         return landing
 
-    def _land(self, part: Partition, landing: Landing, mark: Mark | None) -> None:
+    def _land(self, part: Partition, landing: Landing, mark: Mark | None, ahead: Ahead | None = None) -> None:
         """Redis, then the contributions, then what waits for ClickHouse. mark: None while
         deriving anew. May be repeated."""
+        changes = landing.changes if ahead is None else ahead.rest(landing.changes)
         if mark is None:
-            self._golden.apply(landing.changes)
+            self._golden.apply(changes)
         else:
-            self._golden.apply_and_mark(landing.changes, part.topic, part.number, mark, part.remote)
+            self._golden.apply_and_mark(changes, part.topic, part.number, mark, part.remote)
             if part.remote is None or part.remote.offset <= mark.offset:
                 part.remote = mark
         later = mark is not None and mark.offset > part.mark.offset

@@ -22,6 +22,7 @@ from datarail.topics import train as train_topic
 from sinks.clickhouse import ClickHouse
 from sinks.port import Arrival
 from sinks.redis_calls import connect
+from sinks.themes import ahead
 from sinks.themes.golden import Changes
 from sinks.themes.lookup import lookup
 from sinks.themes.sink import ThemesSink
@@ -315,6 +316,13 @@ class Killed(BaseException):
     """Stands for kill -9."""
 
 
+@pytest.fixture(params=[1, ahead.LEAST], ids=["ahead", "at_once"])
+def head_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether Redis is told of a batch of a few rows while it is made ready."""
+    monkeypatch.setattr(ahead, "LEAST", request.param)
+
+
+@pytest.mark.usefixtures("head_start")
 @settings(
     max_examples=60,
     deadline=None,
@@ -419,6 +427,35 @@ def _check(line: Line, who: str, expected: dict[str, str | None], flagged: bool)
     else:
         assert expected[chosen["source"]["key"]] == chosen["value"] == in_sql["name"]
         assert in_sql["name_source"] == f"{line.station}/person/{chosen['source']['key']}"
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_redis_was_told_ahead_is_told_again_only_where_that_failed(
+    line: Line, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    monkeypatch.setattr(ahead, "LEAST", 1)
+    sink, made = line.open(), maker(line)
+    sink.resume(train_topic(line.station), 0)
+    arrival = made.arrival([row(line, 1, "A"), row(line, 2, "A"), row(line, 3, "B")])
+    golden, told = sink._golden, []
+    apply, apply_and_mark = golden.apply, golden.apply_and_mark
+
+    def early(changes: Changes) -> None:
+        told.append(len(changes))
+        if fails:
+            raise Transient("away", part="redis")
+        apply(changes)
+
+    def last(changes: Changes, *place: Any) -> None:
+        told.append(len(changes))
+        apply_and_mark(changes, *place)
+
+    monkeypatch.setattr(golden, "apply", early)
+    monkeypatch.setattr(golden, "apply_and_mark", last)
+    sink.write([arrival])
+    assert told == [3, 3 if fails else 0]
+    sink.flush()
+    assert [record and record["contributions"] for record in map(line.golden, "AB")] == [2, 1]
 
 
 def test_a_store_that_is_away_is_said_to_be(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:
