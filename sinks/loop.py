@@ -56,11 +56,15 @@ class Loop:
         self.show_again: float | None = None
 
     def run(self) -> None:
-        self.consumer, self.partitions = self._insisting(
-            lambda: open_consumer(
-                self.settings.kafka, group(self.sink.name), self.feed.pattern, patient=self.lands_at_flush
+        try:
+            self.consumer, self.partitions = self._insisting(
+                lambda: open_consumer(
+                    self.settings.kafka, group(self.sink.name), self.feed.pattern, patient=self.lands_at_flush
+                )
             )
-        )
+        except _Stopped:
+            self.sink.close()
+            return
         self.consumer.on_unshown(self._unshown)
         try:
             while not self.stopped():

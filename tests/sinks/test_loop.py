@@ -240,3 +240,10 @@ def test_a_train_is_handed_over_at_once(servers: Settings, station: str) -> None
     producer.close()
     assert sorted(waits)[len(waits) // 2] < 0.05
     assert sink.flushes < 20  # about one a second, not one a train
+
+
+def test_it_can_be_stopped_while_kafka_is_away(servers: Settings, station: str) -> None:
+    sink, began = Memory(station), time.monotonic()
+    nowhere = servers.model_copy(update={"kafka": "127.0.0.1:1"})
+    Loop(sink, nowhere, lambda: time.monotonic() - began > 1).run()
+    assert time.monotonic() - began < 15 and not sink.flushes
