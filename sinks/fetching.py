@@ -40,6 +40,13 @@ _PASSES = frozenset(
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.NETWORK_EXCEPTION,
         KafkaError.OFFSET_OUT_OF_RANGE,
         KafkaError._AUTO_OFFSET_RESET,
     }
@@ -63,6 +70,7 @@ class Fetching:
     def __init__(self, servers: str, group: str, *, fetch_bytes: int, least_bytes: int, wait_ms: int) -> None:
         self._unshown: Callable[[], None] = lambda: None
         self._under_way = 0  # commits
+        self._fault: Terminal | None = None
         self._reading: set[TopicPartition] = set()
         self._consumer: Any = librdkafka.Consumer(
             {
@@ -89,7 +97,10 @@ class Fetching:
         )
 
     def poll(self, seconds: float) -> dict[TopicPartition, list[Fetched]]:
-        """What is there, in order per partition; waits so long for the first."""
+        """What is there, in order per partition; waits so long for the first. Raises Terminal alone:
+        what passes is waited for here, or records taken before it would be lost."""
+        if self._fault is not None:
+            raise self._fault
         first = self._consumer.poll(seconds)
         if first is None:
             return {}
@@ -98,9 +109,11 @@ class Fetching:
         for message in (first, *self._consumer.consume(_MOST - 1, 0)):
             error = message.error()
             if error is not None:
-                if error.code() not in _PASSES:
-                    raise trouble(error)
-                log.info("%s", error)
+                fault = trouble(error, f"{message.topic()}/{message.partition()}")
+                if isinstance(fault, Terminal):
+                    self._fault = fault  # after what came before it
+                    break
+                log.info("%s", fault)
                 continue
             topic, partition = message.topic(), message.partition()
             found.setdefault(TopicPartition(topic, partition), []).append(
@@ -109,6 +122,8 @@ class Fetching:
                     message.value(), message.headers() or [],
                 )
             )  # fmt: skip
+        if self._fault is not None and not found:
+            raise self._fault
         return found
 
     def read(self, partition: TopicPartition, offset: int) -> None:
@@ -187,11 +202,12 @@ def _told() -> Iterator[None]:
         raise trouble(error.args[0]) from error
 
 
-def trouble(error: KafkaError) -> RailError:
-    """librdkafka's error as one of ours."""
-    text = f"Kafka: {error.name()}: {error.str()}"
+def trouble(error: KafkaError, where: str = "") -> RailError:
+    """librdkafka's error as one of ours. where: the partition, if it is of one."""
+    text = f"Kafka: {where + ': ' if where else ''}{error.name()}: {error.str()}"
     if error.code() in _PASSES or error.retriable():
         return Transient(text, part="kafka")
-    return Terminal(
-        text, part="kafka", remedy="check the broker's address, its version and the rights of this client"
-    )
+    remedy = "check the broker's address, its version and the rights of this client"
+    if error.code() in (KafkaError._BAD_MSG, KafkaError.INVALID_MSG):
+        remedy = "a batch is spoiled on the broker's disk: restore it from a replica, or rebuild the station"
+    return Terminal(text, part="kafka", remedy=remedy)

@@ -76,6 +76,7 @@ class Loop:
         self._arrived = asyncio.Event()
         self._room = asyncio.Event()
         self._passed: dict[Place, Passed] = {}
+        self._forgotten = 0
 
     async def put(self, event: Any) -> None:
         """Take in one event; waits while there is more than enough to do."""
@@ -90,6 +91,7 @@ class Loop:
     def forget(self) -> None:
         """Partitions may have gone to another worker and come back: the marks are read anew."""
         self._passed.clear()
+        self._forgotten += 1
 
     async def run(self) -> None:
         """Work until cancelled. Any exception that comes out of here is a bug.
@@ -162,10 +164,12 @@ class Loop:
         topic, partition = place
         station = self._stations[topic]
         name = station.passage.station
-        if place not in self._passed:
-            self._passed[place] = await read_mark(self._servers, name, partition)
-            log.info("%s/%d: going on after %s", topic, partition, self._passed[place])
-        passed = self._passed[place].copy()
+        forgotten = self._forgotten
+        known = self._passed.get(place)
+        if known is None:
+            known = await read_mark(self._servers, name, partition)
+            log.info("%s/%d: going on after %s", topic, partition, known)
+        passed = known.copy()
         group: list[Opened] = []
         waiting: list[Any] = []
         rows = size = 0
@@ -180,7 +184,7 @@ class Loop:
             opened = open_record(record, name, passed, now_us())
             if group and (rows + opened.rows > MOST_ROWS or size + opened.size > MOST_OPENED):
                 await self._depart(station, place, group, before)
-                self._acknowledge(waiting, before, place)
+                self._acknowledge(waiting, before, place, forgotten)
                 group, rows, size = [], 0, 0
             self._tell(place, message.offset, opened)
             group.append(opened)
@@ -189,10 +193,12 @@ class Loop:
             size += opened.size
         if group:
             await self._depart(station, place, group, passed)
-            self._acknowledge(waiting, passed, place)
+            self._acknowledge(waiting, passed, place, forgotten)
 
-    def _acknowledge(self, events: list[Any], passed: Passed, place: Place) -> None:
-        self._passed[place] = passed
+    def _acknowledge(self, events: list[Any], passed: Passed, place: Place, forgotten: int) -> None:
+        # A mark from before a rebalance says nothing of what another worker passed since.
+        if forgotten == self._forgotten:
+            self._passed[place] = passed
         for event in events:
             event.ack()
         events.clear()

@@ -112,6 +112,8 @@ def test_a_broker_that_is_away_is_told_and_holds_nobody_up() -> None:
 
 
 def test_only_what_does_not_pass_by_itself_is_terminal() -> None:
-    assert isinstance(trouble(KafkaError(KafkaError.LEADER_NOT_AVAILABLE)), Transient)
+    for code in (KafkaError.LEADER_NOT_AVAILABLE, KafkaError.FENCED_LEADER_EPOCH, KafkaError._TRANSPORT):
+        assert isinstance(trouble(KafkaError(code)), Transient)
     for code in (KafkaError._BAD_MSG, KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError._AUTHENTICATION):
         assert isinstance(trouble(KafkaError(code)), Terminal)
+    assert "d.s/3" in str(trouble(KafkaError(KafkaError._BAD_MSG), "d.s/3"))
