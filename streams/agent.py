@@ -169,6 +169,7 @@ class Loop:
         if known is None:
             known = await read_mark(self._servers, name, partition)
             log.info("%s/%d: going on after %s", topic, partition, known)
+            self._keep(place, known, forgotten)
         passed = known.copy()
         group: list[Opened] = []
         waiting: list[Any] = []
@@ -196,15 +197,18 @@ class Loop:
             self._acknowledge(waiting, passed, place, forgotten)
 
     def _acknowledge(self, events: list[Any], passed: Passed, place: Place, forgotten: int) -> None:
-        # A mark from before a rebalance says nothing of what another worker passed since.
-        if forgotten == self._forgotten:
-            self._passed[place] = passed
+        self._keep(place, passed, forgotten)
         for event in events:
             event.ack()
         events.clear()
         end = self._highwater(*place)
         if end is not None:
             self._gauges.lag(*place, max(end - passed.offset, 0))
+
+    def _keep(self, place: Place, passed: Passed, forgotten: int) -> None:
+        # A mark from before a rebalance says nothing of what another worker passed since.
+        if forgotten == self._forgotten:
+            self._passed[place] = passed
 
     def _tell(self, place: Place, offset: int, opened: Opened) -> None:
         self._gauges.opened(self._stations[place[0]].passage.station, opened)
