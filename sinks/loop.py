@@ -80,13 +80,7 @@ class Loop:
             self.sink.close()
 
     def _turn(self) -> None:
-        try:
-            polled = self.consumer.poll(self._patience())
-        except Transient as error:
-            metrics.ERRORS.labels(self.sink.name, "kafka").inc()
-            log.warning("%s: %s", self.sink.name, error)
-            time.sleep(0.5)
-            return
+        polled = self.consumer.poll(self._patience())
         self._take_up()
         for part in _portions(polled, self._open):
             self._write(part)

@@ -17,10 +17,11 @@ from typing import Any
 from datarail import metrics, topics
 from datarail.contract import Contract
 from datarail.errors import Transient
+from streams.clean import DATA_ERRORS
 from streams.gauges import HOP, Gauges
 from streams.marks import Passed
 from streams.opening import Opened, RawRecord, give_up, halves, open_record
-from streams.passage import DATA_ERRORS, Departure, Passage
+from streams.passage import Departure, Passage
 from streams.publisher import Pairs, Publisher
 from streams.quarantine import LARGEST_RECORD
 from streams.topic_setup import read_mark

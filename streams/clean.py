@@ -13,7 +13,7 @@ everywhere, with one soft finding for the whole car.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Set
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 from datetime import UTC, datetime
 
@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 
 from datarail.columns import META, WRITTEN, column, raw_schema
-from datarail.contract import Resource
+from datarail.contract import Item, Resource
 from datarail.keys import key_column, key_text
 from datarail.position import Identity
 from datarail.types import arrow_type
@@ -32,7 +32,7 @@ from streams.clock import CHINA
 from streams.filtering import leave_out
 from streams.findings import Findings, Mask
 from streams.plan import Plan, polars_type
-from streams.rules.port import NOW, TODAY, Reason
+from streams.rules.port import NOW, TODAY, Rule
 from streams.second_look import look_again, map_codes
 
 _META_NAMES = [name for name, _ in META]
@@ -40,6 +40,15 @@ _FRAMED = [name for name in _META_NAMES if name != "_unchanged"]
 _TEXT = pa.utf8()
 _NO_TEXT = pa.array([], _TEXT)
 _KEY_SPECIALS = '["\\\\\x00-\x1f]'
+
+#: What data can do to Polars and Arrow. A panic is no Exception. Anything else is a bug of ours.
+DATA_ERRORS: tuple[type[BaseException], ...] = (
+    pl.exceptions.PanicException,
+    pl.exceptions.PolarsError,
+    pa.ArrowException,
+    ValueError,
+    OverflowError,
+)
 
 
 @dataclass(slots=True)
@@ -306,28 +315,26 @@ def _judge(
         if rule.name == "required" and rule.item in unread:
             bits[unread[rule.item]] = 0
         if bits.any():
-            _tell(frame, plan, rule.name, rule.item, bits, rule.reasons, findings)
+            tell(frame, plan.items, rule, bits, findings)
 
 
-def _tell(
+def tell(
     frame: pl.DataFrame,
-    plan: Plan,
-    name: str,
-    item: str,
+    items: Mapping[str, Item],
+    rule: Rule,
     bits: npt.NDArray[np.uint16],
-    reasons: tuple[Reason, ...],
     findings: Findings,
 ) -> None:
-    values, spec = frame[column(item)], plan.items[item]
-    title = spec.title or item
+    """Add what a rule finds in a cleaned frame. bits: row by row, bit i for reason i."""
+    values, spec = frame[column(rule.item)], items[rule.item]
+    title = spec.title or rule.item
     for row in np.flatnonzero(bits).tolist():
         value = values[row]
         text = "" if value is None else str(value)
-        for bit, reason in enumerate(reasons):
+        for bit, reason in enumerate(rule.reasons):
             if bits[row] >> bit & 1:
-                findings.add(
-                    row, name, item, spec, reason.severity, reason.dimension, text, reason.tell(title, text)
-                )
+                told = reason.tell(title, text)
+                findings.add(row, rule.name, rule.item, spec, reason.severity, reason.dimension, text, told)
 
 
 def _tell_missing(plan: Plan, judged: Mask | None, findings: Findings) -> None:

@@ -10,24 +10,26 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
+import numpy as np
 import polars as pl
-import pyarrow as pa
 
 from datarail.columns import column, item_of
 from datarail.contract import Item
 from datarail.small_car import typed
 from datarail.types import arrow_type
+from streams.clean import DATA_ERRORS, tell
 from streams.findings import Findings
+from streams.plain_values import Doubt
 from streams.plan import polars_type
 from streams.rules.port import NOW, TODAY, Rule
 
 
 class Judge:
-    """Judges rows of one resource by one of its rules. names: the columns that the rule asks for."""
+    """Judges rows of one resource by one of its rules."""
 
     def __init__(self, rule: Rule, items: Mapping[str, Item]) -> None:
         self.rule = rule
-        self._item = items[rule.item]
+        self._items = items
         self._wrong = rule.wrong.alias("wrong")
         asked = {column(rule.item), *rule.wrong.meta.root_names()}
         self._read = {
@@ -39,22 +41,17 @@ class Judge:
 
     def tell(self, values: Mapping[str, Any], findings: Findings) -> None:
         """Add what the rule finds. values: by item the row's cleaned values, and the moments
-        (streams.rules.port.Plain); findings: of one row."""
-        frame = pl.DataFrame([
-            *(_series(name, typed(kind, [values[item_of(name)]]), self._types[name])
-              for name, kind in self._read.items()),
-            *(_moment(name, values[name]) for name in self._moments),
-        ])  # fmt: skip
-        bits = int(frame.select(self._wrong).item() or 0)
-        if not bits:
-            return
-        item, name = self._item, self.rule.item
-        value = frame.item(0, column(name))
-        text = "" if value is None else str(value)
-        for bit, reason in enumerate(self.rule.reasons):
-            if bits >> bit & 1:
-                told = reason.tell(item.title or name, text)
-                findings.add(0, self.rule.name, name, item, reason.severity, reason.dimension, text, told)
+        (streams.rules.port.Plain); findings: of one row. Raises Doubt."""
+        try:
+            frame = pl.DataFrame([
+                *(pl.Series(name, typed(kind, [values[item_of(name)]]), dtype=self._types[name])
+                  for name, kind in self._read.items()),
+                *(_moment(name, values[name]) for name in self._moments),
+            ])  # fmt: skip
+            bits = int(frame.select(self._wrong).item() or 0)
+        except DATA_ERRORS as error:
+            raise Doubt from error  # the way of larger cars holds what no rule can judge
+        tell(frame, self._items, self.rule, np.array([bits], np.uint16), findings)
 
 
 def judged(judges: Sequence[Judge], values: Mapping[str, Any]) -> Findings:
@@ -63,10 +60,6 @@ def judged(judges: Sequence[Judge], values: Mapping[str, Any]) -> Findings:
     for judge in judges:
         judge.tell(values, findings)
     return findings
-
-
-def _series(name: str, array: pa.Array, kind: pl.DataType) -> pl.Series:
-    return pl.Series(name, array, dtype=kind)
 
 
 def _moment(name: str, text: str) -> pl.Series:

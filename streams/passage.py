@@ -10,7 +10,6 @@ from itertools import compress
 
 import numpy as np
 import orjson
-import polars as pl
 import pyarrow as pa
 
 from datarail import topics
@@ -20,7 +19,7 @@ from datarail.errors import ContractError
 from datarail.position import Lane
 from datarail.small_car import COMMIT, FEW, OP, SmallCar, of_batch, to_batch
 from datarail.train import Car, CarEntry, Manifest, as_batch, encode, merge_seq
-from streams.clean import Cleaned, Cleaner, carried
+from streams.clean import DATA_ERRORS, Cleaned, Cleaner, carried
 from streams.envelope import Envelope, Records
 from streams.few import FewCleaner, as_written, moments
 from streams.findings import held_by_rule
@@ -28,15 +27,6 @@ from streams.marks import Passed
 from streams.opening import Opened
 from streams.quarantine import LARGEST_RECORD, held_few, held_records
 from streams.unchanged import unchanged_items
-
-#: What data can do to Polars and Arrow. A panic is no Exception. Anything else is a bug of ours.
-DATA_ERRORS: tuple[type[BaseException], ...] = (
-    pl.exceptions.PanicException,
-    pl.exceptions.PolarsError,
-    pa.ArrowException,
-    ValueError,
-    OverflowError,
-)
 
 
 class TooLarge(ValueError):

@@ -39,7 +39,7 @@ class HistorySink(PlannedSink):
         self._all_small = self._all_small and all(map(self._is_small, arrivals))
 
     def show(self) -> bool:
-        if not self._shows or time.monotonic() - self._unshown_since < EVERY:
+        if not self._unshown or not self._light or time.monotonic() - self._unshown_since < EVERY:
             return False
         captured = self._unshown[-1].train.manifest.captured / 1e6
         if time.time() - captured > BEHIND:
@@ -51,9 +51,7 @@ class HistorySink(PlannedSink):
     @property
     def flush_every(self) -> float:
         every = super().flush_every
-        return (
-            SHOWN if self._all_small and self._rows <= MOST_SHOWN and every == self.landing.fresh else every
-        )
+        return SHOWN if self._light and every == self.landing.fresh else every
 
     def flush(self) -> dict[tuple[str, int], Mark]:
         marks = super().flush()
@@ -61,8 +59,8 @@ class HistorySink(PlannedSink):
         return marks
 
     @property
-    def _shows(self) -> bool:
-        return bool(self._unshown) and self._all_small and self._rows <= MOST_SHOWN
+    def _light(self) -> bool:
+        return self._all_small and self._rows <= MOST_SHOWN
 
     def _is_small(self, arrival: Arrival) -> bool:
         """Whether its rows are few, and of tables that have been made, so that they have a view."""
