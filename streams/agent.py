@@ -1,8 +1,10 @@
 """The agent's loop over raw trains: take what is there, clean it at once, send, then acknowledge.
 
-DESIGN rule 5. Order for each partition: clean records and quarantine are sent and acknowledged;
-then the clean train, which is the mark; then the raw records are acknowledged to Faust. A crash
-anywhere in between repeats clean records at most, and they carry their identity.
+DESIGN rule 5. Order for each partition: clean records and quarantine are sent, then the clean train,
+which is the mark, and when all is acknowledged the raw records are acknowledged to Faust. Where the
+records can be made again from the train (streams.departure) nothing is waited for in between; then
+whoever reads the mark sends those that did not come with it. A crash at any moment repeats clean
+records at most, and they carry their identity.
 """
 
 from __future__ import annotations
@@ -18,13 +20,14 @@ from datarail import metrics, topics
 from datarail.contract import Contract
 from datarail.errors import Transient
 from streams.clean import DATA_ERRORS
+from streams.departure import Departure
 from streams.gauges import HOP, Gauges
+from streams.last_train import lacking, read_mark
 from streams.marks import Passed
 from streams.opening import Opened, RawRecord, give_up, halves, open_record
-from streams.passage import Departure, Passage
-from streams.publisher import Pairs, Publisher
+from streams.passage import Passage
+from streams.publisher import Publisher
 from streams.quarantine import LARGEST_RECORD
-from streams.topic_setup import read_mark
 
 log = logging.getLogger(__name__)
 
@@ -168,7 +171,7 @@ class Loop:
         forgotten = self._forgotten
         known = self._passed.get(place)
         if known is None:
-            known = await read_mark(self._servers, name, partition)
+            known = await self._last_passed(station, partition)
             log.info("%s/%d: going on after %s", topic, partition, known)
             self._keep(place, known, forgotten)
         passed = known.copy()
@@ -196,6 +199,20 @@ class Loop:
         if group:
             await self._depart(station, place, group, passed)
             self._acknowledge(waiting, passed, place, forgotten)
+
+    async def _last_passed(self, station: Station, partition: int) -> Passed:
+        """The mark as Kafka has it, with all that goes with the train that left it."""
+        passage = station.passage
+        passed, train = await read_mark(self._servers, passage.station, partition)
+        if train is not None:
+            records = await lacking(self._servers, passage.again(train, partition), partition)
+            if records:
+                log.info(
+                    "%s/%d: the last train came without its records of %s: sent again",
+                    *(passage.station, partition, ", ".join(records)),
+                )
+                await self._publisher.records(records, partition, train.manifest.captured // 1000)
+        return passed
 
     def _acknowledge(self, events: list[Any], passed: Passed, place: Place, forgotten: int) -> None:
         self._keep(place, passed, forgotten)
@@ -225,7 +242,7 @@ class Loop:
 
     async def _depart(self, station: Station, place: Place, group: list[Opened], passed: Passed) -> None:
         for departure in self._departures(station, place[1], group, passed):
-            await self._send(station, place[1], departure)
+            await self._publisher.departure(topics.train(station.passage.station), place[1], departure)
             self._gauges.departed(station.passage.station, departure)
             self._tell_drift(station, departure)
 
@@ -271,26 +288,6 @@ class Loop:
             departure = station.passage.depart([given], partition, passed)
         log.error("%s/%d at %d: a change is too large and is held", name, partition, opened.raw[0])
         return departure
-
-    async def _send(self, station: Station, partition: int, departure: Departure) -> None:
-        at = departure.manifest.captured // 1000
-        by_topic: dict[str, Pairs] = {}
-        for made in departure.made:
-            for target, keys, values in (
-                (made.topic, made.records.keys, made.records.values),
-                (topics.QUARANTINE, *made.held),
-            ):
-                if values:
-                    pairs = by_topic.setdefault(target, ([], []))
-                    pairs[0].extend(keys)
-                    pairs[1].extend(values)
-        for key, value in departure.quarantined:
-            pairs = by_topic.setdefault(topics.QUARANTINE, ([], []))
-            pairs[0].append(key)
-            pairs[1].append(value)
-        await self._publisher.records(by_topic, partition, at)
-        name = topics.train(station.passage.station)
-        await self._publisher.train(name, partition, departure.value, departure.headers, at)
 
     def _tell_drift(self, station: Station, departure: Departure) -> None:
         for made in departure.made:

@@ -92,7 +92,9 @@ class Envelope:
     def _one(self, row: Row, columns: Shape, at: int) -> bytes:
         unchanged: list[str] = []
         if row[OP] == _DELETE:
-            before = {item: row[columns.values[item]] for item in self._resource.key} or None
+            # A train from before a contract changed its key may lack an item of it.
+            key = [item for item in self._resource.key if item in columns.values]
+            before = {item: row[columns.values[item]] for item in key} or None
             text = b'{"before":' + orjson.dumps(before) + b',"after":null'
         else:
             after = dict(zip(columns.values, row[columns.key + len(ADDED) :], strict=True))

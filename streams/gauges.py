@@ -16,7 +16,7 @@ from datarail.position import Lane
 from datarail.small_car import COMMIT, SmallCar
 from datarail.train import Car
 from streams.opening import Opened
-from streams.passage import Departure
+from streams.departure import Departure
 
 HOP = "cleaned"
 

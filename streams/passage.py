@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from itertools import compress
+from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -18,8 +18,9 @@ from datarail.contract import Contract
 from datarail.errors import ContractError
 from datarail.position import Lane
 from datarail.small_car import COMMIT, FEW, OP, SmallCar, of_batch, to_batch
-from datarail.train import Car, CarEntry, Manifest, as_batch, encode, merge_seq
+from datarail.train import Car, CarEntry, Manifest, Train, as_batch, encode, merge_seq
 from streams.clean import DATA_ERRORS, Cleaned, Cleaner, carried
+from streams.departure import Departure, Made, Pairs, records_of, tells_its_records
 from streams.envelope import Envelope, Records
 from streams.few import FewCleaner, as_written, moments
 from streams.findings import held_by_rule
@@ -33,28 +34,13 @@ class TooLarge(ValueError):
     """A change that is larger than what Kafka takes as one record."""
 
 
-@dataclass(slots=True)
-class Made:
-    """One car made ready: its entry in the manifest, and what goes elsewhere."""
+class _Way(NamedTuple):
+    """Whose car it is, and when it is cleaned (microseconds since 1970)."""
 
-    entry: CarEntry
-    car: Car
-    topic: str = ""
-    records: Records = field(default_factory=lambda: Records([], []))
-    held: tuple[list[bytes], list[bytes]] = ([], [])
-    held_by_rule: Counter[str] | None = None
-    missing: tuple[str, ...] = ()
-
-
-@dataclass(slots=True)
-class Departure:
-    """All that a few raw trains of one partition become."""
-
-    value: bytes
-    headers: list[tuple[str, bytes]]
-    manifest: Manifest
-    made: list[Made]
-    quarantined: list[tuple[bytes, bytes]]
+    resource: str
+    lane: Lane
+    partition: int
+    at: int
 
 
 class Passage:
@@ -85,25 +71,26 @@ class Passage:
         every row is held, because with its cleaned values it was too large for a train.
         """
         made: list[Made] = []
-        now = moments(datetime.now(UTC))
+        at = self._clock()
+        now = moments(datetime.fromtimestamp(at / 1e6, UTC))
         for (name, lane), cars in _joined(opened).items():
+            way = _Way(name, lane, partition, at)
             for car in cars:
                 if hold and name in self._cleaners:
                     batch = as_batch(car)
-                    made.append(self._hold(name, lane, batch, partition, TooLarge(_too_large(batch.nbytes))))
+                    made.append(self._hold(way, batch, TooLarge(_too_large(batch.nbytes))))
                 elif isinstance(car, SmallCar):
                     for part in self._few[name].clean(car, now) if name in self._few else [car]:
-                        made += self._few_or_all(name, lane, part, partition)
+                        made += self._few_or_all(way, part)
                 else:
-                    made += self._safely(name, lane, car, partition)
-        made += self._lost(opened, made)
-        captured = self._clock()
+                    made += self._safely(way, car)
+        made += self._lost(opened, made, at)
         seq = {lane: (last + 1, last) for lane, last in passed.seq.items()}
         seq |= merge_seq(each.seq for each in opened)
         manifest = Manifest(
             self.station,
             max([passed.epoch, *(each.epoch for each in opened)]),
-            captured,
+            at,
             seq,
             [each.entry for each in made],
             last=passed.last,
@@ -113,67 +100,78 @@ class Passage:
         kept = [pair for each in opened for pair in each.quarantined]
         return Departure(value, headers, manifest, made, kept)
 
-    def _few_or_all(self, name: str, lane: Lane, car: SmallCar, partition: int) -> list[Made]:
+    def again(self, train: Train, partition: int) -> dict[str, Pairs]:
+        """The records that left at once with a clean train of this partition, with the same moment;
+        none of a train whose records had to be there before it."""
+        if not tells_its_records(train.cars):
+            return {}
+        return records_of(
+            self._few_made(_Way(entry.resource, entry.lane, partition, train.manifest.captured), car)
+            for entry, car in zip(train.manifest.cars, train.cars, strict=False)
+            if isinstance(car, SmallCar) and car.rows and entry.resource in self._envelopes
+        )
+
+    def _few_or_all(self, way: _Way, car: SmallCar) -> list[Made]:
         """A car that streams.few has cleaned, or one that it has not."""
         if car.shape.cleaned is None:
-            return [_small_again(made) for made in self._safely(name, lane, car.batch(), partition)]
-        held, now = car.shape.key + 1, self._clock()
+            return [_small_again(made) for made in self._safely(way, car.batch())]
+        made = self._few_made(way, car)
+        if max(map(len, made.records.values), default=0) > LARGEST_RECORD:
+            return self._safely(way, as_written(car).batch())
+        return [made]
+
+    def _few_made(self, way: _Way, car: SmallCar) -> Made:
+        held = car.shape.key + 1
         passing = [row for row in car.rows if not row[held]]
-        records = self._envelopes[name].few(SmallCar(car.shape, passing), now // 1000)
-        if max(map(len, records.values), default=0) > LARGEST_RECORD:
-            return self._safely(name, lane, as_written(car).batch(), partition)
         commits = [row[COMMIT] for row in car.rows]
         ops = [chr(row[OP]) for row in car.rows]
         entry = CarEntry(
-            *(name, lane, len(ops), {op: ops.count(op) for op in sorted(set(ops))}),
+            *(way.resource, way.lane, len(ops), {op: ops.count(op) for op in sorted(set(ops))}),
             held=len(ops) - len(passing),
             first_commit=min(commits),
             last_commit=max(commits),
         )
-        made = Made(entry, car, topics.clean(self.station, name), records)
+        records = self._envelopes[way.resource].few(SmallCar(car.shape, passing), way.at // 1000)
+        made = Made(entry, car, topics.clean(self.station, way.resource), records)
         if entry.held:
-            made.held = held_few(car, self.station, name, partition, now, now)
+            made.held = held_few(car, self.station, way.resource, way.partition, way.at)
             made.held_by_rule = held_by_rule(orjson.loads(row[held + 1]) for row in car.rows if row[held])
-        return [made]
+        return made
 
-    def _safely(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int) -> list[Made]:
+    def _safely(self, way: _Way, car: pa.RecordBatch) -> list[Made]:
         """Clean a car; where that fails, find the rows at fault and hold them."""
         try:
-            return [self._make(name, lane, car, partition)]
+            return [self._make(way, car)]
         except DATA_ERRORS as error:
             if car.num_rows <= 1:
-                return [self._hold(name, lane, car, partition, error)]
+                return [self._hold(way, car, error)]
         half = car.num_rows // 2
-        return [
-            *self._safely(name, lane, car.slice(0, half), partition),
-            *self._safely(name, lane, car.slice(half), partition),
-        ]
+        return [*self._safely(way, car.slice(0, half)), *self._safely(way, car.slice(half))]
 
-    def _hold(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int, error: BaseException) -> Made:
-        cleaner = self._cleaners[name]
+    def _hold(self, way: _Way, car: pa.RecordBatch, error: BaseException) -> Made:
+        cleaner = self._cleaners[way.resource]
         if isinstance(error, TooLarge):
             cleaned = cleaner.hold(car, str(error), "size")
         else:
             cleaned = cleaner.hold(car, f"{type(error).__name__}: {error}")
-        return self._route(name, lane, cleaned, partition)
+        return self._route(way, cleaned)
 
-    def _make(self, name: str, lane: Lane, car: pa.RecordBatch, partition: int) -> Made:
-        cleaner = self._cleaners.get(name)
+    def _make(self, way: _Way, car: pa.RecordBatch) -> Made:
+        cleaner = self._cleaners.get(way.resource)
         if cleaner is None:
             # The resource has left the contract: what is still under way arrives as it is.
             cleaned = carried(car)
-            return Made(_entry(name, lane, cleaned, partition), cleaned.batch)
-        return self._route(name, lane, cleaner.clean(car), partition)
+            return Made(_entry(way, cleaned), cleaned.batch)
+        return self._route(way, cleaner.clean(car))
 
-    def _route(self, name: str, lane: Lane, cleaned: Cleaned, partition: int) -> Made:
-        entry = _entry(name, lane, cleaned, partition)
-        made = Made(entry, cleaned.batch, topics.clean(self.station, name))
+    def _route(self, way: _Way, cleaned: Cleaned) -> Made:
+        entry = _entry(way, cleaned)
+        made = Made(entry, cleaned.batch, topics.clean(self.station, way.resource))
         made.held_by_rule, made.missing = cleaned.held_by_rule, cleaned.missing
         unchanged = unchanged_items(cleaned.batch)
-        now = self._clock()
-        made.records = self._envelopes[name].records(cleaned.frame, now // 1000, unchanged)
+        made.records = self._envelopes[way.resource].records(cleaned.frame, way.at // 1000, unchanged)
         if entry.held:
-            made.held = held_records(cleaned, self.station, name, partition, now, now, unchanged)
+            made.held = held_records(cleaned, self.station, way.resource, way.partition, way.at, unchanged)
             passes = (~cleaned.findings.held).tolist()
             keys, values = made.records
             made.records = Records(list(compress(keys, passes)), list(compress(values, passes)))
@@ -182,7 +180,7 @@ class Passage:
             raise TooLarge(_too_large(longest))
         return made
 
-    def _lost(self, opened: Iterable[Opened], made: list[Made]) -> list[Made]:
+    def _lost(self, opened: Iterable[Opened], made: list[Made], at: int) -> list[Made]:
         """Count trains that could not be opened, with the car of their resource or one without rows."""
         known = {(each.entry.resource, each.entry.lane): each.entry for each in made}
         more = []
@@ -192,7 +190,7 @@ class Passage:
                 empty = _empty(raw_schema(list(self._items(entry.resource))))
                 cleaner = self._cleaners.get(entry.resource)
                 cleaned = cleaner.clean(empty) if cleaner else carried(empty)
-                found = _entry(entry.resource, entry.lane, cleaned, 0)
+                found = _entry(_Way(entry.resource, entry.lane, 0, at), cleaned)
                 found.first_commit, found.last_commit = entry.first_commit, entry.last_commit
                 known[entry.resource, entry.lane] = found
                 more.append(Made(found, cleaned.batch))
@@ -252,16 +250,16 @@ def _empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
-def _entry(name: str, lane: Lane, cleaned: Cleaned, partition: int) -> CarEntry:
+def _entry(way: _Way, cleaned: Cleaned) -> CarEntry:
     batch = cleaned.batch
     written = batch.column("_op").to_numpy().tobytes()
     commits = batch.column("_commit").view(pa.int64()).to_numpy()
     return CarEntry(
-        name,
-        lane,
+        way.resource,
+        way.lane,
         batch.num_rows,
         # A truncate goes to every partition and counts once.
-        {chr(op): written.count(op) for op in sorted(set(written)) if op != ord("t") or partition == 0},
+        {chr(op): written.count(op) for op in sorted(set(written)) if op != ord("t") or way.partition == 0},
         held=int(np.count_nonzero(cleaned.findings.held)),
         filtered=cleaned.filtered,
         first_commit=int(commits.min()) if len(commits) else 0,

@@ -4,21 +4,20 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 
 from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from datarail.errors import Transient
 from streams.batches import BATCH, batches
+from streams.departure import Departure, Pairs
 
 log = logging.getLogger(__name__)
 
 #: The largest record of any topic, and of one request; the embedded broker takes as much.
 LARGEST = 16 << 20
-
-#: Keys and values of one topic, record for record.
-Pairs = tuple[list[bytes | None], list[bytes]]
 
 
 class Publisher:
@@ -75,28 +74,24 @@ class Publisher:
         Raises Transient when that did not come to pass.
         """
         producer = await self._ready()
-        sent: list[asyncio.Future[object]] = []
-        try:
-            for topic, (keys, values) in by_topic.items():
-                sent += [
-                    await producer.send_batch(batch, topic, partition=partition)
-                    for batch in batches(keys, values, at)
-                ]
-            await asyncio.gather(*sent)
-        except KafkaError as error:
-            raise Transient(f"{', '.join(by_topic)}/{partition}: {error!r}", part="streams") from error
+        with _sending(f"{', '.join(by_topic)}/{partition}"):
+            await asyncio.gather(*await _records(producer, by_topic, partition, at))
 
-    async def train(
-        self, topic: str, partition: int, value: bytes, headers: Sequence[tuple[str, bytes]], at: int
-    ) -> None:
-        """Send one train and wait until it is acknowledged. Raises Transient."""
+    async def departure(self, topic: str, partition: int, departure: Departure) -> None:
+        """Send a train to its topic, and its records; wait until all is acknowledged, for the records
+        before the train is sent where it must be so. Raises Transient."""
         producer = await self._ready()
-        try:
-            await producer.send_and_wait(
-                topic, value, partition=partition, headers=list(headers), timestamp_ms=at
+        at = departure.manifest.captured // 1000
+        with _sending(f"{topic}/{partition}"):
+            sent = await _records(producer, departure.records, partition, at)
+            if not departure.at_once:
+                await asyncio.gather(*sent)
+                sent.clear()
+            value, headers = departure.value, departure.headers
+            sent.append(
+                await producer.send(topic, value, partition=partition, headers=headers, timestamp_ms=at)
             )
-        except KafkaError as error:
-            raise Transient(f"{topic}/{partition}: {error!r}", part="streams") from error
+            await asyncio.gather(*sent)
 
     async def _ready(self) -> AIOKafkaProducer:
         async with self._changing:
@@ -104,3 +99,21 @@ class Publisher:
                 await self.start()
         assert self._producer is not None
         return self._producer
+
+
+async def _records(
+    producer: AIOKafkaProducer, by_topic: Mapping[str, Pairs], partition: int, at: int
+) -> list[asyncio.Future[object]]:
+    return [
+        await producer.send_batch(batch, topic, partition=partition)
+        for topic, (keys, values) in by_topic.items()
+        for batch in batches(keys, values, at)
+    ]
+
+
+@contextmanager
+def _sending(what: str) -> Iterator[None]:
+    try:
+        yield
+    except KafkaError as error:
+        raise Transient(f"{what}: {error!r}", part="streams") from error

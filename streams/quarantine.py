@@ -4,8 +4,8 @@ A held change
     {"kind": "change", "station", "resource", "key": source key (datarail.keys),
      "op": "c" | "u" | "r", "lane": "stream" | "snapshot" | "replay",
      "identity": {"epoch", "position", "index", "part"}, "seq", "partition",
-     "commit": microseconds since 1970, UTC; "captured": the same, when the train was closed,
-     "held": the same, when it was held,
+     "commit": microseconds since 1970, UTC; "captured", "held": the same, when its clean train was
+     made, and the row held,
      "findings": [datarail.finding.Finding, ...],
      "written": {item: text or null}, "unchanged": [items that were not sent],
      "cleaned": {item: value or null}}
@@ -51,7 +51,6 @@ def held_records(
     station: str,
     resource: str,
     partition: int,
-    captured: int,
     at: int,
     unchanged: Sequence[tuple[str, ...]] | None,
 ) -> tuple[list[bytes], list[bytes]]:
@@ -76,7 +75,7 @@ def held_records(
         keys.append(f"{station}/{resource}/{about['_key']}".encode())
         records.append(
             _change(
-                *(station, resource, about["_key"], partition, captured, at),
+                *(station, resource, about["_key"], partition, at),
                 [about[name] for name in _META[:-1]],
                 commits[i],
                 cleaned.findings.of(row),
@@ -89,7 +88,7 @@ def held_records(
 
 
 def held_few(
-    car: SmallCar, station: str, resource: str, partition: int, captured: int, at: int
+    car: SmallCar, station: str, resource: str, partition: int, at: int
 ) -> tuple[list[bytes], list[bytes]]:
     """The same of a small clean car (streams.few)."""
     keys, records = [], []
@@ -103,7 +102,7 @@ def held_few(
         keys.append(f"{station}/{resource}/{key}".encode())
         records.append(
             _change(
-                *(station, resource, key, partition, captured, at),
+                *(station, resource, key, partition, at),
                 meta,
                 commit,
                 orjson.loads(findings),
@@ -124,7 +123,6 @@ def _change(
     resource: str,
     key: str,
     partition: int,
-    captured: int,
     at: int,
     meta: Sequence[int],
     commit: int,
@@ -145,7 +143,7 @@ def _change(
         "seq": seq,
         "partition": partition,
         "commit": commit,
-        "captured": captured,
+        "captured": at,
         "held": at,
         "findings": findings,
         "written": written,

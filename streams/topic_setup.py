@@ -1,4 +1,4 @@
-"""Topics of the stations: made when missing, and the last clean train of a partition read back."""
+"""Topics of the stations, made when missing."""
 
 from __future__ import annotations
 
@@ -6,22 +6,16 @@ import asyncio
 import logging
 from collections.abc import Iterable, Mapping
 
-from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.admin import AIOKafkaAdminClient, NewTopic
 from aiokafka.errors import KafkaError, TopicAlreadyExistsError
 
 from datarail import topics
 from datarail.contract import Contract
-from datarail.errors import BadRecord, Terminal, Transient
+from datarail.errors import Terminal, Transient
 from datarail.settings import Settings
-from datarail.train import Manifest, read_manifest
-from streams.marks import Passed
 from streams.publisher import LARGEST
 
 log = logging.getLogger(__name__)
-
-#: How far back a clean train is looked for behind records that are none.
-_LOOK_BACK = 100
 
 
 async def ensure(settings: Settings, contracts: Iterable[Contract]) -> None:
@@ -87,47 +81,3 @@ async def _sizes(admin: AIOKafkaAdminClient, names: Iterable[str]) -> dict[str, 
         await asyncio.sleep(0.1)
     lacking = [name for name in names if not sizes.get(name)]
     raise Transient(f"Kafka has no partitions yet for {', '.join(lacking)}", part="streams")
-
-
-async def read_mark(servers: str, station: str, partition: int) -> Passed:
-    """The mark of one partition: what its last clean train says. Raises Transient.
-
-    Where the raw topic ends before that train's raw offsets it was made anew, and its offsets
-    count from the beginning; seq still tells repeats.
-    """
-    consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers,
-        client_id="datarail-streams",
-        enable_auto_commit=False,
-        max_partition_fetch_bytes=LARGEST,
-        fetch_max_wait_ms=100,
-    )
-    try:
-        await consumer.start()
-        clean = TopicPartition(topics.train(station), partition)
-        raw = TopicPartition(topics.raw(station), partition)
-        consumer.assign([clean])
-        ends = await consumer.end_offsets([clean, raw])
-        begin = (await consumer.beginning_offsets([clean]))[clean]
-        passed = Passed.of(await _last_train(consumer, clean, begin, ends[clean]))
-    except (KafkaError, OSError) as error:
-        raise Transient(f"the mark of {station}/{partition}: {error!r}", part="streams") from error
-    finally:
-        await consumer.stop()
-    if passed.offset > ends[raw]:
-        log.warning("%s/%d ends before its mark: the topic was made anew", raw.topic, partition)
-        passed.offset = 0
-    return passed
-
-
-async def _last_train(
-    consumer: AIOKafkaConsumer, clean: TopicPartition, begin: int, end: int
-) -> Manifest | None:
-    for offset in range(end - 1, max(begin, end - _LOOK_BACK) - 1, -1):
-        consumer.seek(clean, offset)
-        record = await consumer.getone(clean)
-        try:
-            return read_manifest(record.headers)
-        except BadRecord as error:
-            log.error("%s/%d at %d is no train: %s", clean.topic, clean.partition, record.offset, error)
-    return None

@@ -16,7 +16,7 @@ from typing import Any
 
 import pytest
 import yaml
-from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka import KafkaAdminClient, KafkaConsumer, KafkaProducer, TopicPartition
 
 from datarail import topics
 from datarail.contract import Contract, Resource
@@ -204,6 +204,34 @@ def test_a_stop_and_a_start_go_on_where_it_was(worker: Worker) -> None:
     found = worker.wait_for(3)
     assert seqs(found) == [1, 2, 3, 4]
     assert found[-1].manifest.seq[Lane.STREAM][1] == 4
+
+
+def test_records_that_did_not_come_with_the_last_train_are_sent_when_the_mark_is_read(worker: Worker) -> None:
+    clean = topics.clean(worker.station, "person")
+
+    def passes(number: int) -> list[tuple[bytes, bytes, int]]:
+        raw = car([GOOD | {"id": str(number)}, GOOD | BAD], first_seq=2 * number)
+        worker.send(*train(raw, station=worker.station, small=True))
+        worker.producer.flush()
+        worker.wait_for(number)
+        assert worker.stop() == 0
+        return [(each.key, each.value, each.timestamp) for each in worker.read(clean)]
+
+    (first,) = passes(1)
+    worker.start()
+    once, second = passes(2)
+    assert once == first  # it was there, and is not sent again
+    # As if the broker had died between the two: the train is there, its records are not.
+    admin = KafkaAdminClient(bootstrap_servers=worker.kafka)
+    admin.delete_records({TopicPartition(clean, 0): -1})
+    admin.close()
+    assert worker.read(clean) == []
+    worker.start()
+    again, third = passes(3)
+    assert again == second
+    assert [key for key, *_ in (first, second, third)] == [b"1", b"2", b"3"]
+    held = [json.loads(record.value) for record in worker.read(topics.QUARANTINE)]
+    assert [each["seq"] for each in held if each["station"] == worker.station] == [3, 5, 7]
 
 
 def test_a_train_too_large_for_kafka_leaves_in_parts(worker: Worker) -> None:

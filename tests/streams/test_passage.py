@@ -11,15 +11,17 @@ import polars as pl
 import pyarrow as pa
 import pytest
 
+from datarail.contract import Resource
 from datarail.errors import BadRecord
 from datarail.position import Lane
 from datarail.small_car import SmallCar
 from datarail.train import Train, decode, encode, read_manifest
 from streams import passage, quarantine
 from streams.clean import Cleaner
+from streams.departure import Departure
 from streams.marks import Gap, Passed
 from streams.opening import Opened, RawRecord, give_up, halves, open_record
-from streams.passage import Departure, Passage
+from streams.passage import Passage
 from tests.streams.cars import COMMIT, GOOD, PERSON, car, contract, small_car, train
 
 AT = COMMIT + 5_000_000
@@ -56,7 +58,19 @@ def depart(
     passed = passed or Passed()
     way = Passage(contract({"person": PERSON}), lambda: AT)
     departure = way.depart(opened(records, passed), partition, passed)
+    again = way.again(decode(departure.value, departure.headers, small=True), partition)
+    if departure.at_once:
+        assert _read(again) == _read(departure.records)
+    elif not departure.quarantined:
+        assert again == {}
     return departure, decode(departure.value, departure.headers)
+
+
+def _read(records: dict[str, Any]) -> dict[str, list[Any]]:
+    return {
+        topic: [(key, orjson.loads(value)) for key, value in zip(*pairs, strict=True)]
+        for topic, pairs in records.items()
+    }
 
 
 def test_trains_are_joined_and_told() -> None:
@@ -286,6 +300,7 @@ def test_small_cars_stay_small_where_all_is_well() -> None:
         departure, clean = depart([record(car([GOOD, odd | {"id": "2"}, GOOD | {"id": "3"}]))])
         cars = decode(departure.value, departure.headers, small=True).cars
         assert [isinstance(each, SmallCar) for each in cars] == (small if Form.small else [False])
+        assert departure.at_once is Form.small
         keys = [key for made in departure.made for key in made.records.keys]
         assert keys == ([b"1", b"3"] if odd is BAD else [b"1", b"2", b"3"])
         held = [key for made in departure.made for key in made.held[0]]
@@ -295,3 +310,17 @@ def test_small_cars_stay_small_where_all_is_well() -> None:
             [{"citizen_id": 1}] if odd is BAD else []
         )
         assert [key for each in clean.cars for key in each.column("_key").to_pylist()] == ["1", "2", "3"]
+
+
+def test_a_resource_that_left_the_contract_or_changed_its_key_since_its_train() -> None:
+    gone = car([GOOD, GOOD | {"id": "2"}], ops="cd")
+    value, headers = train(gone, small=True)
+    passed = Passed()
+    raw = open_record(RawRecord("raw.police.hukou", 0, 0, value, dict(headers)), "police.hukou", passed, AT)
+    departure = Passage(contract({"person": PERSON}), lambda: AT).depart([raw], 0, passed)
+    clean = decode(departure.value, departure.headers, small=True)
+    assert Passage(contract({"other": PERSON}), lambda: AT).again(clean, 0) == {}
+    other = PERSON.model_dump() | {"key": ["id", "number"]}
+    other["items"] = other["items"] | {"number": {"type": "string"}}
+    keyed = Passage(contract({"person": Resource.model_validate(other)}), lambda: AT).again(clean, 0)
+    assert [told["before"] for _, told in _read(keyed)["clean.police.person"]] == [None, {"id": 2}]
