@@ -3,15 +3,17 @@
 Ten times a second, whatever became of those before it, a probe is inserted into an event table, of
 a grid and number of its own. Redis is asked every two milliseconds whether its indicator counts one
 and its golden record is there, and, for some, ClickHouse ten times a second whether history has
-it. So these latencies are what an asking app would see, up to two milliseconds too long. All that is
-looked for is asked for at once: a line that is late must not be asked the more for it, or the asking
-itself would hold it up.
+it, on a thread of its own: its answer takes longer, and Redis would not be asked meanwhile. So these
+latencies are what an asking app would see, up to two milliseconds too long. All that is looked for
+is asked for at once: a line that is late must not be asked the more for it, or the asking itself
+would hold it up.
 """
 
 from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import closing
 from itertools import compress
 from multiprocessing.connection import Connection
@@ -55,7 +57,9 @@ class Probes:
             "golden": self._golden,
             "history": self._in_history,
         }
-        self._asked = 0.0
+        self._beside = ThreadPoolExecutor(1)
+        self._asked: Future[None] | None = None
+        self._ask_again = 0.0
         self.waiting: dict[str, list[int]] = {hop: [] for hop in self._asks}
         self.seen: Seen = {hop: {} for hop in self._asks}
 
@@ -71,20 +75,29 @@ class Probes:
 
     def look(self) -> None:
         """Ask once for everything that has not been seen yet."""
-        for hop, waiting in self.waiting.items():
-            if hop == "history":
-                if time.monotonic() - self._asked < _HISTORY_EVERY:
-                    continue
-                self._asked = time.monotonic()
-            if not waiting:
-                continue
-            there = list(self._asks[hop](waiting))
-            at = time.time_ns() // 1000
-            self.seen[hop] |= dict.fromkeys(compress(waiting, there), at)
-            self.waiting[hop] = [probe for probe in waiting if probe not in self.seen[hop]]
+        self._look("indicator")
+        self._look("golden")
+        if self._asked is not None and self._asked.done():
+            self._asked.result()
+            self._asked = None
+        if self._asked is None and time.monotonic() >= self._ask_again:
+            self._ask_again = time.monotonic() + _HISTORY_EVERY
+            self._asked = self._beside.submit(self._look, "history")
+
+    def _look(self, hop: str) -> None:
+        waiting = list(self.waiting[hop])
+        if not waiting:
+            return
+        there = list(self._asks[hop](waiting))
+        at = time.time_ns() // 1000
+        for probe in compress(waiting, there):
+            self.seen[hop][probe] = at
+            self.waiting[hop].remove(probe)
 
     def commits(self) -> dict[int, int]:
         """When the source committed each probe that history has, µs."""
+        if self._asked is not None:
+            self._asked.result()  # a connection answers one at a time
         rows = self._store.rows(
             "SELECT _key, toInt64(toUnixTimestamp64Micro(_commit)) "
             f"FROM {self._history} WHERE startsWith(_w_wgbm, 'PROBE')"
@@ -96,6 +109,7 @@ class Probes:
         return all(each in commits for found in self.seen.values() for each in found)
 
     def close(self) -> None:
+        self._beside.shutdown()
         self._store.close()
         self._redis.close()
 
