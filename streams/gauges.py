@@ -15,8 +15,8 @@ from datarail.metrics import of
 from datarail.position import Lane
 from datarail.small_car import COMMIT, SmallCar
 from datarail.train import Car
-from streams.opening import Opened
 from streams.departure import Departure
+from streams.opening import Opened
 
 HOP = "cleaned"
 
