@@ -15,7 +15,13 @@ from deploy.embedded.servers import SERVERS
 
 _RATE = 100
 #: A thread that waits in one of these does nothing; py-spy cannot always tell.
-_WAITING = ("EpollSelector.select", "_PollLikeSelector.select", "Condition.wait", "Streaming._wait")
+_WAITING = (
+    "EpollSelector.select",
+    "_PollLikeSelector.select",
+    "Condition.wait",
+    "Streaming._wait",
+    "Shipper.wait",
+)
 
 
 class Profiles:

@@ -15,8 +15,18 @@ from deploy.program import Program
 
 SINKS = ("history", "themes", "indicators", "quarantine", "ledger")
 
-#: One core's worth of threads each: the parts share the machine with the servers.
-THRIFT = {"MALLOC_ARENA_MAX": "2", "POLARS_MAX_THREADS": "1", "OMP_NUM_THREADS": "1"}
+#: One core's worth of threads each: the parts share the machine with the servers. And memory that is
+#: free goes back to the system at once, Polars' (jemalloc), Arrow's and Python's: a backlog else
+#: leaves each part a quarter larger, at the same speed.
+THRIFT = {
+    "POLARS_MAX_THREADS": "1",
+    "OMP_NUM_THREADS": "1",
+    "ARROW_DEFAULT_MEMORY_POOL": "system",
+    "MALLOC_ARENA_MAX": "2",
+    "MALLOC_MMAP_THRESHOLD_": str(1 << 20),
+    "MALLOC_TRIM_THRESHOLD_": str(4 << 20),
+    "_RJEM_MALLOC_CONF": "dirty_decay_ms:300,muzzy_decay_ms:0,narenas:1",
+}
 
 #: `${NAME}` in an address, `env: NAME` of a password.
 _VARIABLE = re.compile(r"\$\{(\w+)\}|\benv:\s*[\"']?(\w+)")
