@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
-from collections.abc import AsyncIterator, Mapping
+import time
+from collections.abc import AsyncIterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any
 
 import orjson
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from aiokafka.errors import KafkaError
+from kafka import KafkaConsumer
+from kafka import TopicPartition as PlainPartition
+from kafka.errors import KafkaError as PlainKafkaError
+from kafka.errors import KafkaTimeoutError
 
 from datarail import topics
 from datarail.errors import BadRecord, Transient
@@ -22,6 +28,8 @@ log = logging.getLogger(__name__)
 
 #: How far back a clean train is looked for behind records that are none.
 _LOOK_BACK = 100
+#: Seconds that the topics' last records are waited for.
+_PATIENCE = 20.0
 
 
 async def read_mark(servers: str, station: str, partition: int) -> tuple[Passed, Train | None]:
@@ -49,19 +57,45 @@ async def lacking(servers: str, records: Mapping[str, Pairs], partition: int) ->
     together, in order, or not at all. Raises Transient."""
     if not records:
         return {}
-    found: dict[str, Pairs] = {}
-    async with _reader(servers, f"{', '.join(records)}/{partition}") as consumer:
-        for topic, (keys, values) in records.items():
-            place = TopicPartition(topic, partition)
-            consumer.assign([place])
-            end = (await consumer.end_offsets([place]))[place]
-            last = None
-            if end > (await consumer.beginning_offsets([place]))[place]:
-                consumer.seek(place, end - 1)
-                last = await consumer.getone(place)
-            if last is None or not _same(last, keys[-1], values[-1]):
-                found[topic] = keys, values
-    return found
+    try:
+        last = await asyncio.to_thread(_last_records, servers, list(records), partition)
+    except (PlainKafkaError, OSError) as error:
+        raise Transient(f"{', '.join(records)}/{partition}: {error!r}", part="streams") from error
+    return {
+        topic: (keys, values)
+        for topic, (keys, values) in records.items()
+        if topic not in last or not _same(last[topic], keys[-1], values[-1])
+    }
+
+
+def _last_records(servers: str, names: Sequence[str], partition: int) -> dict[str, Any]:
+    """The last record of each topic that has any. By kafka-python: aiokafka cannot open our LZ4
+    (streams.batches)."""
+    consumer = KafkaConsumer(
+        bootstrap_servers=servers,
+        client_id="datarail-streams",
+        group_id=None,
+        enable_auto_commit=False,
+        max_partition_fetch_bytes=LARGEST,
+        fetch_max_wait_ms=100,
+    )
+    try:
+        places = [PlainPartition(name, partition) for name in names]
+        begins, ends = consumer.beginning_offsets(places), consumer.end_offsets(places)
+        wanted = {place for place in places if ends[place] > begins[place]}
+        consumer.assign(sorted(wanted))
+        for place in wanted:
+            consumer.seek(place, ends[place] - 1)
+        found: dict[str, Any] = {}
+        until = time.monotonic() + _PATIENCE
+        while len(found) < len(wanted):
+            if time.monotonic() > until:
+                raise KafkaTimeoutError(f"{len(wanted) - len(found)} topics gave no last record")
+            for place, records in consumer.poll(500).items():
+                found[place.topic] = records[-1]
+        return found
+    finally:
+        consumer.close()
 
 
 def _same(record: Any, key: bytes | None, value: bytes) -> bool:

@@ -210,7 +210,8 @@ def test_records_that_did_not_come_with_the_last_train_are_sent_when_the_mark_is
     clean = topics.clean(worker.station, "person")
 
     def passes(number: int) -> list[tuple[bytes, bytes, int]]:
-        raw = car([GOOD | {"id": str(number)}, GOOD | BAD], first_seq=2 * number)
+        # Large enough to be compressed on the way.
+        raw = car([GOOD | {"id": str(number), "remark": "长" * 3000}, GOOD | BAD], first_seq=2 * number)
         worker.send(*train(raw, station=worker.station, small=True))
         worker.producer.flush()
         worker.wait_for(number)
