@@ -30,9 +30,9 @@ _LINGER_SHARE, _LINGER_SECONDS, _LINGER_LEAST, _GAP_SECONDS = 0.1, 0.5, 0.02, 0.
 #: a wake-up, whatever is in it: a line that sends as often as it can is busy with that alone, and
 #: slow. Where Kafka answers at once the rest is short; a row that comes after it does not wait.
 _REST_SHARE, _REST_MOST = 3.0, 0.04
-#: The rest is no shorter than this a row of the last departure, up to some milliseconds: where many
-#: keep coming, company is worth more than haste.
-_REST_A_ROW, _REST_LEAST = 0.001, 0.015
+#: The rest is no shorter than this a car of the last departure, up to some milliseconds: each costs
+#: every hop about that much, so where many resources keep coming, company is worth more than haste.
+_REST_A_CAR, _REST_LEAST = 0.0015, 0.015
 _FEEDBACK_SECONDS = 1.0
 _IDLE_SECONDS = 0.5
 _PARTING_SECONDS = 8.0
@@ -76,7 +76,7 @@ class Streaming:
         self._waiting_since = 0.0
         self._read_at = 0.0
         self._left_at = 0.0
-        self._left_rows = 0
+        self._left_cars = 0
 
     def run(self) -> None:
         try:
@@ -166,12 +166,13 @@ class Streaming:
     def _rest(self) -> float:
         """Seconds from the last departure to the next."""
         kafka = min(_REST_MOST, self._shipper.took * _REST_SHARE)
-        return max(kafka, min(_REST_LEAST, self._left_rows * _REST_A_ROW))
+        return max(kafka, min(_REST_LEAST, self._left_cars * _REST_A_CAR))
 
     def _ship(self) -> None:
-        self._left_rows = self._builder.rows
         self._capture.flush()
+        self._left_cars = 0
         for train in self._builder.pack(time.time_ns() // 1000):
+            self._left_cars += len(train.cars)
             self._shipper.send(train)
         self._waiting_since = 0.0
         self._left_at = time.monotonic()
