@@ -1,8 +1,8 @@
 """Rows of `quarantine.changes` from the records of the topic `quarantine`. Pure.
 
 The agent writes those (streams.quarantine tells their form) and may write one twice after a
-crash; a change is told by station, partition, lane and seq, a record by its place in Kafka, and
-the table keeps one row of each.
+crash; a change is told by station, partition, lane, epoch and seq (a topic made anew counts from 1
+again, but of a later epoch), a record by its place in Kafka, and the table keeps one row of each.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class QuarantineLanding:
                 store,
                 FULL_NAME,
                 [*columns, "landed DateTime64(3, 'UTC') DEFAULT now64(3)"],
-                "(station, resource, kind, source_topic, source_partition, lane, seq, source_offset)",
+                "(station, resource, kind, source_topic, source_partition, lane, epoch, seq, source_offset)",
                 engine="ReplacingMergeTree",
             )
             self._there = True

@@ -104,6 +104,17 @@ def test_a_record_the_agent_wrote_twice_counts_once(servers: Settings) -> None:
     }
 
 
+def test_a_topic_made_anew_counts_from_one_again_and_overwrites_nothing(servers: Settings) -> None:
+    station = f"t{uuid.uuid4().hex[:8]}.sys"
+    before = change(station, 1, finding("required", "name"))
+    after = change(station, 1, finding("required", "name"), key="8")
+    after["identity"] = {**after["identity"], "epoch": 2}
+    land(servers, station, [before])
+    land(servers, station, [after, after])
+    assert sorted(one["key"] for one in held(servers, station)) == ["7", "8"]
+    assert {group["rule"]: group["changes"] for group in by_rule(servers, station)} == {"required": 2}
+
+
 def test_nothing_held_is_an_empty_list(servers: Settings) -> None:
     assert held(servers, "nobody.here") == by_rule(servers, "nobody.here") == []
 
