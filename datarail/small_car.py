@@ -31,7 +31,7 @@ from datarail.columns import ADDED, META, WRITTEN, column, item_of
 from datarail.types import arrow_type
 
 #: Up to so many rows Python's price a value is less than Arrow's a column.
-FEW = 32
+FEW = 96
 
 #: Places in a row.
 OP, LANE, SEQ, EPOCH, POS, IDX, PART, XID, COMMIT, UNCHANGED = range(10)

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
-from datarail.small_car import SmallCar, shape, type_text
+from datarail.small_car import FEW, SmallCar, shape, type_text
 from sinks.indicators.counting import contributions, contributions_few
 from sinks.indicators.counting import is_plain as counts_plain
 from sinks.indicators.plan import ResourcePlan as CountPlan
@@ -156,7 +156,7 @@ def test_what_is_not_plain_goes_the_way_of_many() -> None:
     one: list[Any] = [[("c", 1, 1, False, tuple(None for _ in VALUES))]]
     assert isinstance(latest_few(cars(one), TYPES), FewLatest)
     assert latest_few([cars(one)[0].batch()], TYPES) is None
-    assert latest_few(cars(one) * 33, TYPES) is None
+    assert latest_few(cars(one) * (FEW + 1), TYPES) is None
     assert latest_few(cars(one), {**TYPES, "other": pa.utf8()}) is None
     assert latest_few(cars(one), {**TYPES, "n": pa.utf8()}) is None
     for place, value in ((0, ord("t")), (9, "02"), (3, 1 << 16), (5, 1 << 44)):
