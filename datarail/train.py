@@ -32,6 +32,7 @@ from __future__ import annotations
 import zlib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 from typing import Any, TypeAlias
 
 import orjson
@@ -39,7 +40,7 @@ import pyarrow as pa
 
 from datarail.errors import BadRecord
 from datarail.position import Identity, Lane
-from datarail.small_car import SmallCar, load
+from datarail.small_car import SmallCar, load, to_batch
 
 VERSION = b"1"
 
@@ -121,6 +122,17 @@ class Train:
 def as_batch(car: Car) -> pa.RecordBatch:
     """The car in Arrow. Raises ValueError where a small car's values are not of their types."""
     return car.batch() if isinstance(car, SmallCar) else car
+
+
+def as_batches(cars: Iterable[Car]) -> list[pa.RecordBatch]:
+    """Cars in Arrow, in order; small ones of one shape that follow each other as one."""
+    batches: list[pa.RecordBatch] = []
+    for columns, run in groupby(cars, lambda car: car.shape if isinstance(car, SmallCar) else None):
+        if columns is None:
+            batches += run
+        else:
+            batches.append(to_batch(columns, [row for car in run for row in car.rows]))
+    return batches
 
 
 Headers = Sequence[tuple[str, bytes]]

@@ -7,7 +7,7 @@ told of; a truncate deletes all that is older.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -50,6 +50,18 @@ class Latest:
     truncated: tuple[str, int] | None
     unchanged: dict[str, list[str]]
 
+    def parts(self, rows: int) -> Iterator[Latest]:
+        """The good changes, so many source keys at a time, each part with what it has overtaken."""
+        if self.good.height <= rows:
+            yield self
+            return
+        for start in range(0, self.good.height, rows):
+            good, overtaken = self.good.slice(start, rows), self.overtaken
+            if overtaken.height:
+                keys = overtaken["_key"]
+                overtaken = overtaken.filter((keys >= good["_key"][0]) & (keys <= good["_key"][-1]))
+            yield Latest(good, NO_HELD, overtaken, None, self.unchanged)
+
 
 def latest(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> Latest:
     """Reduce clean cars of one resource, in order of arrival. items: those to keep, typed."""
@@ -63,13 +75,7 @@ def latest(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> 
     truncated = None
     if (operations == _TRUNCATE).any():
         frame, truncated = _after_truncate(frame)
-    held, good = NO_HELD, frame
-    if any_held:
-        is_held = pl.col("_held").fill_null(False) & (pl.col("_op") != _DELETE)
-        held, good = frame.filter(is_held), frame.filter(~is_held).drop("_held")
-    good, overtaken = _last_by_key(good)
-    if held.height:
-        held = _newer_than_good(_last_by_key(held)[0], good).select("_key", "_version", "_commit")
+    good, overtaken, held = _last_by_key(frame, any_held)
     unchanged: dict[str, list[str]] = {}
     if any_unchanged:
         good, unchanged = _fill(good, overtaken, _left_out(cars, items))
@@ -131,21 +137,29 @@ def _after_truncate(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, int]]
     return pl.concat([rest, deletes]), (version, last["_commit"].cast(pl.Int64)[0])
 
 
-def _last_by_key(frame: pl.DataFrame) -> tuple[pl.DataFrame, pl.DataFrame]:
-    if frame.height < 2:
-        return frame, frame.clear()
-    # Stable: of equal versions the one that arrived later wins (the same change cleaned anew).
-    frame = frame.sort("_key", "_version", maintain_order=True)
-    if len(set(frame["_key"].to_list())) == frame.height:
-        return frame, frame.clear()
-    is_last = frame["_key"].ne(frame["_key"].shift(-1)).fill_null(True)
-    return frame.filter(is_last), frame.filter(~is_last)
+def _last_by_key(frame: pl.DataFrame, any_held: bool) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
+    """Good rows that are the last of their key, those that are not, and the held ones newer than both."""
+    # Only the order is made here; each row's values are then moved once. Stable: of equal versions the
+    # one that arrived later wins (the same change cleaned anew), and a good one over a held one.
+    is_held = pl.col("_held").fill_null(False) & (pl.col("_op") != _DELETE)
+    by = ["_key", "_version", ~is_held] if any_held else ["_key", "_version"]
+    rows = frame.select(pl.arg_sort_by(by, maintain_order=True)).to_series()
+    keys = frame["_key"].gather(rows)
+    held = NO_HELD
+    if any_held:
+        holds = frame.select(is_held).to_series().gather(rows)
+        held = frame.select(NO_HELD.columns)[rows.filter(holds & _is_last(keys))]
+        rows, keys = rows.filter(~holds), keys.filter(~holds)
+        frame = frame.drop("_held")
+    last = _is_last(keys)
+    if last.all():
+        return frame[rows], frame.clear(), held
+    return frame[rows.filter(last)], frame[rows.filter(~last)], held
 
 
-def _newer_than_good(held: pl.DataFrame, good: pl.DataFrame) -> pl.DataFrame:
-    known = good.select("_key", pl.col("_version").alias("_good"))
-    newer = pl.col("_good").is_null() | (pl.col("_version") > pl.col("_good"))
-    return held.join(known, on="_key", how="left", maintain_order="left").filter(newer)
+def _is_last(keys: pl.Series) -> pl.Series:
+    """Of sorted keys, whether each is the last of its like."""
+    return keys.ne_missing(keys.shift(-1))
 
 
 def _left_out(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> dict[str, list[str]]:

@@ -1,7 +1,7 @@
 """Cleaned values as text, and text as JSON, for whole columns. Pure.
 
-Numbers and dates read as in ISO 8601 and JSON; decimals keep their scale. Polars' own
-json_encode does a 13-column row in some 8 µs; joining columns that need no escapes takes 1.
+Numbers and dates read as in ISO 8601 and JSON; decimals keep their scale. For keys; whole objects are
+written by Polars' own json_encode, three times as fast (0.65 µs a row of 13 items against 1.9).
 """
 
 from __future__ import annotations

@@ -20,7 +20,7 @@ from datarail.errors import Terminal
 from datarail.indicators import Indicator
 from datarail.position import Mark
 from datarail.settings import Settings
-from datarail.train import Car, as_batch
+from datarail.train import Car, as_batches
 from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores, key_prefix
 from sinks.indicators.counting import (
@@ -251,7 +251,7 @@ class IndicatorsSink:
         """Keys of the good changes, what was known of them, and what they contribute now; a truncate's
         part in the totals is added, and noted."""
         resource = plan.resource
-        reduced = latest([as_batch(car) for car in cars], plan.items)
+        reduced = latest(as_batches(cars), plan.items)
         truncated = part.truncated(resource)
         if reduced.truncated is not None and reduced.truncated[0].encode() > (truncated or b""):
             version = reduced.truncated[0].encode()

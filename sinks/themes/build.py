@@ -79,42 +79,60 @@ def theme_keys(frame: pl.DataFrame, plan: ResourcePlan) -> list[pl.Series]:
     Null (belongs to none) when the row is deleted, or when any part of the key is null or empty.
     """
     made, shapes = _prepared(frame, plan)
-    kinds = dict(shapes)
+    kinds = dict(shapes.keys)
     keys = [_theme_key(feed, kinds).alias(f"key{feed.number}") for feed in plan.feeds]
     done = (frame.hstack(made) if made else frame).select(keys)
     return [done[f"key{feed.number}"] for feed in plan.feeds]
 
 
-#: How an item's column becomes text and JSON: its type; or "made", when both are there already
-#: as columns of their own (values with escapes, dates, floats).
+#: How an item of a theme key becomes text and JSON: its type; or "made", when both are there already
+#: as columns of their own (values with escapes, floats), or "date", when its text is.
 Shape = pl.DataType | str
 
 
-def _prepared(
-    frame: pl.DataFrame, plan: ResourcePlan
-) -> tuple[list[pl.Series], tuple[tuple[str, Shape], ...]]:
+class Shapes(NamedTuple):
+    """What the expressions depend on. keys: the items of theme keys, each with its shape; sparse: items
+    that lack values in some row."""
+
+    keys: tuple[tuple[str, Shape], ...]
+    sparse: frozenset[str]
+
+
+def _prepared(frame: pl.DataFrame, plan: ResourcePlan) -> tuple[list[pl.Series], Shapes]:
+    """Columns to be put beside the frame's ("text …" and "json …" of items), and how all are written."""
     made: list[pl.Series] = []
-    shapes: list[tuple[str, Shape]] = []
-    for item in plan.items:
+    keys: list[tuple[str, Shape]] = []
+    for item in _key_items(plan):
         name = column(item)
         values = frame[name]
-        kind = values.dtype
-        texts: tuple[pl.Series, pl.Series | None] | None = None
+        kind: Shape = values.dtype
         if kind == pl.String and needs_escape(values):
-            texts = values, escaped(values)
+            made += [values.alias(f"text {name}"), escaped(values).alias(f"json {name}")]
+            kind = "made"
         elif kind == pl.Date:
-            text = dates(values)
-            texts = text, None
-        elif kind.is_float():
-            texts = values.cast(pl.String), json_floats(values)
-        if texts is None:
-            shapes.append((item, kind))
-            continue
-        made.append(texts[0].alias(f"text {name}"))
-        if texts[1] is not None:
-            made.append(texts[1].alias(f"json {name}"))
-        shapes.append((item, "date" if texts[1] is None else "made"))
-    return made, tuple(shapes)
+            made.append(dates(values).alias(f"text {name}"))
+            kind = "date"
+        elif values.dtype.is_float():
+            made.append(values.cast(pl.String).alias(f"text {name}"))
+            kind = "made"
+        keys.append((item, kind))
+    floats = (item for item, kind in plan.items.items() if pa.types.is_floating(kind))
+    made += [json_floats(frame[column(item)]).alias(f"json {column(item)}") for item in floats]
+    return made, Shapes(tuple(keys), _sparse(frame, plan))
+
+
+@functools.lru_cache(maxsize=1024)
+def _key_items(plan: ResourcePlan) -> tuple[str, ...]:
+    return tuple(dict.fromkeys(item for feed in plan.feeds for item in feed.key))
+
+
+def _sparse(frame: pl.DataFrame, plan: ResourcePlan) -> frozenset[str]:
+    lacking = {item: count for item in plan.items if (count := frame[column(item)].null_count())}
+    if lacking:
+        # Deletes have no values, and nobody reads what would be written of them.
+        gone = frame.select("_op", *map(column, lacking)).filter(pl.col("_op") == _DELETE)
+        lacking = {item: count - gone[column(item)].null_count() for item, count in lacking.items()}
+    return frozenset(item for item, count in lacking.items() if count)
 
 
 def _text(item: str, shape: Shape) -> pl.Expr:
@@ -122,12 +140,32 @@ def _text(item: str, shape: Shape) -> pl.Expr:
     return pl.col(f"text {name}") if isinstance(shape, str) else text_of(name, shape)
 
 
-def _json(item: str, shape: Shape) -> pl.Expr:
-    if shape == "made":
-        return pl.col(f"json {column(item)}")
-    text = _text(item, shape)
-    plain = not isinstance(shape, str) and (shape.is_integer() or shape == pl.Boolean)
-    return text if plain else quoted(text)
+def _inside(feed: FeedPlan, plan: ResourcePlan, sparse: frozenset[str]) -> pl.Expr:
+    """The fields of a contribution as JSON, without braces; what has no value is left out."""
+    parts: list[pl.Expr] = []
+    run: list[pl.Expr] = []  # fields that every row has, one after the other: written at once
+    for name, item, _ in feed.fields:
+        kind = plan.items[item]
+        if pa.types.is_floating(kind):
+            lone = pl.concat_str(pl.lit(f"{orjson.dumps(name).decode()}:"), f"json {column(item)}")
+        else:
+            # Polars would write times with +00:00.
+            value = (
+                text_of(column(item), pl_type(kind)) if pa.types.is_timestamp(kind) else pl.col(column(item))
+            )
+            if item not in sparse:
+                run.append(value.alias(name))
+                continue
+            lone = pl.when(value.is_not_null()).then(_fields_json([value.alias(name)]))
+        parts += [*([_fields_json(run)] if run else []), lone]
+        run = []
+    if run:
+        parts.append(_fields_json(run))
+    return pl.concat_str(parts, separator=",", ignore_nulls=True) if parts else pl.lit("")
+
+
+def _fields_json(fields: Sequence[pl.Expr]) -> pl.Expr:
+    return pl.struct(fields).struct.json_encode().str.strip_prefix("{").str.strip_suffix("}")
 
 
 def _escape(text: pl.Expr) -> pl.Expr:
@@ -155,20 +193,16 @@ def _key_json(feed: FeedPlan, kinds: Mapping[str, Shape], key: pl.Expr) -> pl.Ex
 
 
 @functools.lru_cache(maxsize=1024)
-def _whole(plan: ResourcePlan, partition: int, shapes: tuple[tuple[str, Shape], ...]) -> list[pl.Expr]:
+def _whole(plan: ResourcePlan, partition: int, shapes: Shapes) -> list[pl.Expr]:
     # Putting the expressions together takes as long as running them on a few rows: hence kept.
-    kinds = dict(shapes)
+    kinds = dict(shapes.keys)
     commit = pl.col("_commit").cast(pl.Int64)
     wanted: list[pl.Expr] = []
     keys_json: list[pl.Expr] = []
     for number, feed in enumerate(plan.feeds):
         key = _theme_key(feed, kinds)
         keys_json.append(_key_json(feed, kinds, key).fill_null("null"))
-        values = [
-            pl.concat_str(pl.lit(f"{orjson.dumps(field).decode()}:"), _json(item, kinds[item]))
-            for field, item, _ in feed.fields
-        ]
-        inside = pl.concat_str(values, separator=",", ignore_nulls=True) if values else pl.lit("")
+        inside = _inside(feed, plan, shapes.sparse)
         head = (
             pl.lit('{"v":"'),
             "_version",

@@ -54,15 +54,18 @@ class Landing:
 
 
 def land(
-    landing: Landing, reduced: Latest, known: Sequence[bytes | None], plan: ResourcePlan, partition: int
+    landing: Landing,
+    reduced: Latest,
+    keys: list[bytes],
+    known: Sequence[bytes | None],
+    plan: ResourcePlan,
+    partition: int,
 ) -> None:
-    """Add one resource's good changes. known: what the contributions have for each of them."""
+    """Add one resource's good changes. keys: of their contributions; known: what those are now."""
     frame = reduced.good
     if frame.height == 0:
         return
     built = build(frame, plan, partition)
-    prefix = key_prefix(plan.resource)
-    keys = [prefix + key for key in as_bytes(frame["_key"])]
     values = as_bytes(built.value)
     fresh = np.array(
         [

@@ -4,10 +4,10 @@ then (within a second) ClickHouse.
 Nothing here must happen exactly once: every store decides by version, so a batch may come again,
 whole or cut in another place. A store that is ahead is not changed by what it knows already.
 
-A large batch is told to the stores on a thread of its own: Redis resource by resource, while the
-next resource is made ready (sinks.themes.ahead), the rest while the next batch, of another partition,
-is. So neither Redis nor this process waits for the other. ClickHouse is always told beside: a golden
-record does not wait for an insert of others.
+A large batch is told to the stores on a thread of its own: Redis part by part, while the next part
+is made ready (sinks.themes.ahead), the rest while the next batch, of another partition, is. So neither
+Redis nor this process waits for the other. ClickHouse is always told beside: a golden record does not
+wait for an insert of others.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from datarail.errors import Transient
 from datarail.position import Mark
 from datarail.settings import Settings
 from datarail.themes import Theme
-from datarail.train import Car, as_batch
+from datarail.train import Car, as_batches
 from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores, key_prefix
 from sinks.latest import VERSION_WIDTH, Latest, latest
@@ -50,6 +50,8 @@ Place = tuple[str, int]
 
 #: Batches of more source keys are told to the stores on the thread beside.
 _LARGE = 2000
+#: Source keys of one resource made ready at a time: Redis is told of some while the next are.
+_AT_ONCE = 8192
 
 
 class ThemesSink:
@@ -294,7 +296,7 @@ class ThemesSink:
             if few is not None:
                 self._gather_few(landing, part, plan, few)
                 continue
-            reduced = latest([as_batch(car) for car in some], plan.items)
+            reduced = latest(as_batches(some), plan.items)
             truncated = part.truncated(resource)
             if reduced.truncated is not None:
                 version, commit = reduced.truncated
@@ -303,9 +305,7 @@ class ThemesSink:
                     truncated = version.encode()
                     self._truncate(part, plan, truncated)
                     landing.notes.append((truncate_note(resource), truncated))
-            self._gather(landing, part, plan, not_void(reduced, truncated), truncated)
-            if ahead is not None:
-                ahead.tell(landing.changes)
+            self._gather(landing, part, plan, not_void(reduced, truncated), truncated, ahead)
         return landing
 
     def _land(self, part: Partition, landing: Landing, mark: Mark | None, ahead: Ahead | None = None) -> None:
@@ -334,17 +334,26 @@ class ThemesSink:
                 part.mark = mark
 
     def _gather(
-        self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: Latest, truncated: bytes | None
+        self,
+        landing: Landing,
+        part: Partition,
+        plan: ResourcePlan,
+        reduced: Latest,
+        truncated: bytes | None,
+        ahead: Ahead | None,
     ) -> None:
         prefix = key_prefix(plan.resource)
-        keys = [prefix + key for key in as_bytes(reduced.good["_key"])]
-        known = part.without_void(part.contributions.get(keys), truncated) if keys else []
-        for key, items in reduced.unchanged.items():
-            at = reduced.good["_key"].index_of(key)
-            if at is not None:  # else a truncate has made it void
-                reduced.good = self._with_former(reduced.good, at, items, known[at], plan)
         start = len(landing.keys)
-        land(landing, reduced, known, plan, part.number)
+        for some in reduced.parts(_AT_ONCE):
+            keys = [prefix + key for key in as_bytes(some.good["_key"])]
+            known = part.without_void(part.contributions.get(keys), truncated) if keys else []
+            for key, items in some.unchanged.items():
+                at = some.good["_key"].index_of(key)
+                if at is not None:  # else of another part, or a truncate has made it void
+                    some.good = self._with_former(some.good, at, items, known[at], plan)
+            land(landing, some, keys, known, plan, part.number)
+            if ahead is not None:
+                ahead.tell(landing.changes)
         if reduced.held.height:
             held = reduced.held.with_columns(pl.col("_commit").cast(pl.Int64)).rows()
             self._gather_held(landing, part, plan, held, truncated, start)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from polars.testing import assert_frame_equal
 
 from datarail.small_car import FEW, SmallCar, shape, type_text
+from datarail.train import as_batches
 from sinks.indicators.counting import contributions, contributions_few
 from sinks.indicators.counting import is_plain as counts_plain
 from sinks.indicators.plan import ResourcePlan as CountPlan
@@ -99,8 +100,8 @@ def told(landing: Landing) -> tuple[list[Any], dict[bytes, bytes], list[pl.DataF
 
 
 @settings(max_examples=300, deadline=None, suppress_health_check=list(HealthCheck))
-@given(batches, batches, st.none() | st.integers(0, 6))
-def test_themes(first: list[Any], second: list[Any], truncated: int | None) -> None:
+@given(batches, batches, st.none() | st.integers(0, 6), st.integers(1, 3))
+def test_themes(first: list[Any], second: list[Any], truncated: int | None, at_once: int) -> None:
     void = None if truncated is None else f"{3 << 112 | (1000 + truncated) << 48:032x}".encode()
     contributions_then: dict[bytes, bytes] = {}
     for batch in (first, second):
@@ -108,7 +109,7 @@ def test_themes(first: list[Any], second: list[Any], truncated: int | None) -> N
         few = latest_few(some, TYPES)
         assert few is not None
         few = few.without_void(void)
-        many = not_void(latest([car.batch() for car in some], TYPES), void)
+        many = not_void(latest(as_batches(some), TYPES), void)
         assert [each.key for each in few.good] == many.good["_key"].to_list()
         assert [each.version for each in few.good] == many.good["_version"].to_list()
         held = [(row.key, row.version, row.commit) for row in few.held]
@@ -116,7 +117,9 @@ def test_themes(first: list[Any], second: list[Any], truncated: int | None) -> N
         known = [contributions_then.get(b"r\0" + each.key.encode()) for each in few.good]
         by_few, by_many = Landing(), Landing()
         land_few(by_few, few, known, PLAN, 4)
-        land(by_many, many, known, PLAN, 4)
+        for part in many.parts(at_once):
+            keys = [b"r\0" + key.encode() for key in part.good["_key"]]
+            land(by_many, part, keys, [contributions_then.get(key) for key in keys], PLAN, 4)
         for landing in (by_few, by_many):
             there = contributions_then | dict(zip(landing.keys, landing.values, strict=True))
             land_held(
