@@ -55,15 +55,19 @@ def not_void(reduced: Latest, truncated: bytes | None) -> Latest:
     return reduced
 
 
-def gathered(
-    arrivals: Sequence[Arrival], mark: Mark, wanted: Mapping[str, object]
-) -> tuple[dict[str, list[Car]], Mark]:
-    """The cars of the resources wanted, in order of arrival, and the mark after these trains."""
+def gathered(arrivals: Sequence[Arrival], wanted: Mapping[str, object]) -> dict[str, list[Car]]:
+    """The cars of the resources wanted, in order of arrival."""
     cars: dict[str, list[Car]] = {}
     for arrival in arrivals:
         train = arrival.train
         for entry, car in zip(train.manifest.cars, train.cars, strict=True):
             if entry.resource in wanted and car.num_rows:
                 cars.setdefault(entry.resource, []).append(car)
-        mark = moved_on(mark, arrival.offset, train)
-    return cars, mark
+    return cars
+
+
+def mark_after(arrivals: Sequence[Arrival], mark: Mark) -> Mark:
+    """The mark after these trains."""
+    for arrival in arrivals:
+        mark = moved_on(mark, arrival.offset, arrival.train)
+    return mark

@@ -36,7 +36,7 @@ from sinks.indicators.plan import ResourcePlan, fingerprint, plan_station
 from sinks.indicators.totals import RedisTotals
 from sinks.latest import VERSION_WIDTH, latest
 from sinks.latest_few import latest_few
-from sinks.partition import Partition, gathered, not_void, truncate_note
+from sinks.partition import Partition, gathered, mark_after, not_void, truncate_note
 from sinks.past import Past
 from sinks.port import Arrival
 from sinks.redis_calls import connect
@@ -181,7 +181,8 @@ class IndicatorsSink:
 
     def _land(self, part: Partition, arrivals: Sequence[Arrival], *, counted: bool) -> None:
         """counted: the totals have these trains already."""
-        cars, mark = gathered(arrivals, part.mark, self._plans.get(part.station, {}))
+        cars = gathered(arrivals, self._plans.get(part.station, {}))
+        mark = mark_after(arrivals, part.mark)
         totals, keys, values, notes = self._changes(part, cars)
         place = (part.topic, part.number)
         if counted:

@@ -31,7 +31,7 @@ from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores, key_prefix
 from sinks.latest import VERSION_WIDTH, Latest, latest
 from sinks.latest_few import FewLatest, latest_few
-from sinks.partition import Partition, gathered, not_void, truncate_note
+from sinks.partition import Partition, gathered, mark_after, not_void, truncate_note
 from sinks.past import Past
 from sinks.planned import BEHIND, CATCHING_UP, FRESH
 from sinks.port import Arrival
@@ -47,6 +47,7 @@ from sinks.themes.table import Cleared, ThemeTables, Waiting
 
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
+Reduced = Latest | FewLatest
 
 #: Batches of more source keys are told to the stores on the thread beside.
 _LARGE = 2000
@@ -120,8 +121,10 @@ class ThemesSink:
             by_place.setdefault((arrival.topic, arrival.partition), []).append(arrival)
         for place, some in by_place.items():
             self._oldest = self._oldest or some[0].train.manifest.captured / 1e6
-            self._settle(place)
-            self._write(self._open[place], some)
+            part = self._open[place]
+            reduced = self._reduced(part, gathered(some, self._plans.get(part.station, {})))
+            self._settle(place)  # what was reduced meanwhile asks nothing of the partition
+            self._write(part, reduced, mark_after(some, part.mark))
 
     @property
     def full(self) -> bool:
@@ -232,7 +235,7 @@ class ThemesSink:
         rows = 0
         for resource, plan in self._plans.get(part.station, {}).items():
             for car in self._past.changes(part.station, resource, plan.items, part.number, mark.offset):
-                self._land(part, self._made_ready(part, {resource: [car]}), None)
+                self._land(part, self._made_ready(part, self._reduced(part, {resource: [car]})), None)
                 rows += car.num_rows
                 if self._tables.full:
                     self._tables.flush()
@@ -253,11 +256,18 @@ class ThemesSink:
 
     # -- a batch of one partition
 
-    def _write(self, part: Partition, arrivals: Sequence[Arrival]) -> None:
-        cars, mark = gathered(arrivals, part.mark, self._plans.get(part.station, {}))
+    def _reduced(self, part: Partition, cars: Mapping[str, list[Car]]) -> dict[str, Reduced]:
+        reduced: dict[str, Reduced] = {}
+        for resource, some in cars.items():
+            plan = self._plans[part.station][resource]
+            few = latest_few(some, plan.items) if is_plain(plan) else None
+            reduced[resource] = few or latest(as_batches(some), plan.items)
+        return reduced
+
+    def _write(self, part: Partition, reduced: Mapping[str, Reduced], mark: Mark) -> None:
         ahead = Ahead(self._golden, self._beside)
         try:
-            landing = self._made_ready(part, cars, ahead)
+            landing = self._made_ready(part, reduced, ahead)
         except BaseException:
             ahead.end()
             raise
@@ -286,17 +296,15 @@ class ThemesSink:
         del self._under_way[place]
 
     def _made_ready(
-        self, part: Partition, cars: Mapping[str, list[Car]], ahead: Ahead | None = None
+        self, part: Partition, by_resource: Mapping[str, Reduced], ahead: Ahead | None = None
     ) -> Landing:
-        """What the stores are to be told of a batch of cars by resource."""
+        """What the stores are to be told of a batch, reduced by resource."""
         landing = Landing()
-        for resource, some in cars.items():
+        for resource, reduced in by_resource.items():
             plan = self._plans[part.station][resource]
-            few = latest_few(some, plan.items) if is_plain(plan) else None
-            if few is not None:
-                self._gather_few(landing, part, plan, few)
+            if isinstance(reduced, FewLatest):
+                self._gather_few(landing, part, plan, reduced)
                 continue
-            reduced = latest(as_batches(some), plan.items)
             truncated = part.truncated(resource)
             if reduced.truncated is not None:
                 version, commit = reduced.truncated
