@@ -37,6 +37,8 @@ _REST_A_CAR, _REST_LEAST = 0.0015, 0.015
 #: From some 7,000 rows/s over many resources on departures so become fewer and larger by themselves,
 #: before the hops are busy with small cars alone.
 _WORK_A_ROW, _WORK_A_CAR, _WORK_MOST = 0.00012, 0.024, 0.75
+#: A rest is slept through in pieces: what the source sends meanwhile is more than a socket holds.
+_DOZE_SECONDS = 0.02
 _FEEDBACK_SECONDS = 1.0
 _IDLE_SECONDS = 0.5
 _PARTING_SECONDS = 8.0
@@ -157,7 +159,7 @@ class Streaming:
         rest = self._left_at + self._rest() - now
         if rest > 0:
             if not more:
-                time.sleep(rest)  # not even the source wakes us
+                time.sleep(min(rest, _DOZE_SECONDS))  # not even the source wakes us
             return 0.0
         self._waiting_since = self._waiting_since or now
         linger = min(_LINGER_SECONDS, (time.time() - self._capture.heard / 1e6) * _LINGER_SHARE)
