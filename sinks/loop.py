@@ -19,6 +19,7 @@ from sinks.fetching import Fetched, Fetching
 from sinks.passing import moved_on, new_in
 from sinks.port import Arrival, Beside, Early, Sink
 from sinks.registry import group
+from sinks.upstream import Upstream
 from sinks.watch import Cargo, Watch, cargo
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ T = TypeVar("T")
 ROWS, BYTES = 65_536, 16 << 20
 FLUSH_EVERY = 1.0
 #: A poll that brings nothing for so many seconds: there is no more. Longer than a patient fetch.
-_LULL = 0.4
+_LULL, _ASIDE = 0.4, 0.1
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
 
 
@@ -47,6 +48,7 @@ class Loop:
         self.watch = Watch(sink.name)
         self.consumer: Fetching
         self.partitions: Partitions
+        self.upstream: Upstream
         self.marks: dict[TopicPartition, Mark] = {}  # handed to the sink; not yet durable
         self.durable: dict[TopicPartition, int] = {}
         self.unplaced: set[TopicPartition] = set()
@@ -66,6 +68,7 @@ class Loop:
             self.sink.close()
             return
         self.consumer.on_unshown(self._unshown)
+        self.upstream = Upstream(self.consumer)
         try:
             while not self.stopped():
                 self._turn()
@@ -86,11 +89,7 @@ class Loop:
             self._write(part)
             if getattr(self.sink, "full", False):
                 self._flush()
-        # Larger blocks are for a sink that is behind: with no more to come, none is waited for.
-        due = self.unflushed_since is not None and self._age() >= (
-            self._flush_every if polled else FLUSH_EVERY
-        )
-        if due:
+        if self.unflushed_since is not None and self._age() >= self._flush_after(bool(polled)):
             self._flush()
         elif self.early is not None and self._insisting(self.early.show):
             self._visible()
@@ -102,11 +101,23 @@ class Loop:
     def _flush_every(self) -> float:
         return getattr(self.sink, "flush_every", FLUSH_EVERY)
 
+    def _flush_after(self, polled: bool) -> float:
+        """Seconds from the first unflushed train to the flush. Larger blocks are for a sink that is
+        behind: with no more to come, none is waited for."""
+        every = self._flush_every
+        if polled:
+            return every
+        if not getattr(self.sink, "late", False):
+            return FLUSH_EVERY
+        return every if self.upstream.more() else 0.0
+
     def _age(self) -> float:
         return 0.0 if self.unflushed_since is None else time.monotonic() - self.unflushed_since
 
     def _patience(self) -> float:
         """Seconds a poll may wait."""
+        if getattr(self.sink, "late", False):
+            return _ASIDE  # whether more is on its way is asked in between
         least = _LULL if self._flush_every > FLUSH_EVERY else 0.0
         most = 0.5
         if self.beside is not None:  # nobody wakes us when a flush has ended
@@ -219,6 +230,7 @@ class Loop:
         loads = [load for arrival in arrivals for load in cargo(arrival.train)]
         self._insisting(lambda: self.sink.write(arrivals))
         for arrival, size in portion:
+            self.upstream.arrived(arrival)
             if not arrival.topic.startswith("raw."):  # the ledger reads both hops; a row counts once
                 self.watch.passed(arrival.train, size)
         if self.lands_at_flush:

@@ -39,9 +39,10 @@ Place = tuple[str, int]
 #: A buffer is flushed at this size even before its time; bytes as in Kafka, compressed: some
 #: five times as many in memory.
 FULL_ROWS, FULL_BYTES = 200_000, 16 << 20
-#: Seconds between flushes: at the head of the line, and while catching up (larger blocks are
-#: several times cheaper for the server, and nobody sees a second of difference then).
-FRESH, CATCHING_UP, BEHIND = 1.0, 5.0, 5.0
+#: Seconds from the first unflushed row to the flush: as long as it was late when it came, between
+#: these two. Larger blocks are several times cheaper for the server, and nobody sees a second of
+#: difference in what is late by some.
+FRESH, CATCHING_UP = 1.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,6 +94,18 @@ class Landing(Protocol):
         ...
 
 
+def lateness(arrival: Arrival) -> float:
+    """Seconds since the first commit that a train brings."""
+    manifest = arrival.train.manifest
+    commits = [entry.first_commit for entry in manifest.cars if entry.first_commit]
+    return time.time() - min(commits, default=manifest.captured) / 1e6
+
+
+def flush_after(late: float, fresh: float = FRESH) -> float:
+    """Seconds to wait with what came so late. fresh: for what was not late at all."""
+    return max(fresh, min(late, CATCHING_UP))
+
+
 class PlannedSink:
     """A sinks.port.Sink that lands blocks in ClickHouse, each row exactly once."""
 
@@ -108,7 +121,7 @@ class PlannedSink:
         self._durable: dict[Place, Mark] = {}  # of what was flushed
         self._buffer: list[Arrival] = []
         self._rows = self._bytes = 0
-        self._oldest = 0.0
+        self._late = 0.0  # of the first that is buffered
         self._planned: tuple[str, list[Range]] | None = None
         self._sure = False  # the plan is known to be written, and the only one for its offsets
         self._shaken = False
@@ -126,7 +139,7 @@ class PlannedSink:
     def write(self, arrivals: list[Arrival]) -> None:
         for arrival in arrivals:
             if not self._buffer:
-                self._oldest = arrival.train.manifest.captured / 1e6
+                self._late = lateness(arrival)
             place = (arrival.topic, arrival.partition)
             self._marks[place] = moved_on(self._marks.get(place, Mark()), arrival.offset, arrival.train)
             self._buffer.append(arrival)
@@ -140,7 +153,11 @@ class PlannedSink:
     @property
     def flush_every(self) -> float:
         """Seconds to wait from the first unflushed row."""
-        return CATCHING_UP if self._buffer and time.time() - self._oldest > BEHIND else self.landing.fresh
+        return flush_after(self._late, self.landing.fresh) if self._buffer else self.landing.fresh
+
+    @property
+    def late(self) -> bool:
+        return self.flush_every > self.landing.fresh
 
     def flush(self) -> dict[Place, Mark]:
         if not self._buffer:

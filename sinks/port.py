@@ -59,7 +59,9 @@ class Sink(Protocol):
     trains unless said), `lands_at_flush` (true: what was written counts as landed, for
     freshness, when it is flushed; else when written), `full` (true: flush now),
     `flush_every` (seconds from the first unflushed train to the flush while more trains come;
-    1 unless said, and 1 when no more come), and what `Beside` and `Early` have.
+    1 unless said, and 1 when no more come), `late` (true: what it waits with is late already, so
+    it may wait while more is on its way, and not a moment longer), and what `Beside` and `Early`
+    have.
     """
 
     name: str

@@ -11,7 +11,7 @@ from sinks.clickhouse import ClickHouse
 from sinks.history import arriving
 from sinks.history.landing import HistoryLanding
 from sinks.history.tables import table_name
-from sinks.planned import BEHIND, PlannedSink
+from sinks.planned import CATCHING_UP, PlannedSink
 from sinks.port import Arrival
 
 #: Seconds between landings while all that came is shown, and between two shows.
@@ -42,7 +42,7 @@ class HistorySink(PlannedSink):
         if not self._unshown or not self._light or time.monotonic() - self._unshown_since < EVERY:
             return False
         captured = self._unshown[-1].train.manifest.captured / 1e6
-        if time.time() - captured > BEHIND:
+        if time.time() - captured > CATCHING_UP:
             return False  # nobody sees a second of difference then
         self.store.insert(arriving.TABLE, arriving.rows(self._unshown))
         self._unshown = []

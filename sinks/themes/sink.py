@@ -14,7 +14,6 @@ from __future__ import annotations
 
 import functools
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor, wait
 
@@ -33,7 +32,7 @@ from sinks.latest import VERSION_WIDTH, Latest, latest
 from sinks.latest_few import FewLatest, latest_few
 from sinks.partition import Partition, gathered, mark_after, not_void, truncate_note
 from sinks.past import Past
-from sinks.planned import BEHIND, CATCHING_UP, FRESH
+from sinks.planned import FRESH, flush_after, lateness
 from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.texts import as_bytes
@@ -83,7 +82,7 @@ class ThemesSink:
         #: What ClickHouse is being told beside; it alone uses the tables' connection meanwhile.
         self._flushing: tuple[Future[dict[Place, Mark]], Waiting] | None = None
         self._durable: dict[Place, Mark] = {}  # not yet told to the loop
-        self._oldest = 0.0  # when the oldest train not flushed yet was made
+        self._late: float | None = None  # of the first train that is not flushed
 
     @classmethod
     def of(
@@ -120,7 +119,8 @@ class ThemesSink:
         for arrival in arrivals:
             by_place.setdefault((arrival.topic, arrival.partition), []).append(arrival)
         for place, some in by_place.items():
-            self._oldest = self._oldest or some[0].train.manifest.captured / 1e6
+            if self._late is None:
+                self._late = lateness(some[0])
             part = self._open[place]
             reduced = self._reduced(part, gathered(some, self._plans.get(part.station, {})))
             self._settle(place)  # what was reduced meanwhile asks nothing of the partition
@@ -132,14 +132,17 @@ class ThemesSink:
 
     @property
     def flush_every(self) -> float:
-        """Seconds to wait from the first unflushed train: far behind, larger blocks are cheaper."""
-        return CATCHING_UP if self._oldest and time.time() - self._oldest > BEHIND else FRESH
+        return flush_after(self._late or 0.0)
+
+    @property
+    def late(self) -> bool:
+        return self.flush_every > FRESH
 
     def flush(self) -> dict[Place, Mark]:
         self._settle_all()
         self._settle_flush()
         self._durable |= self._tables.flush()
-        self._oldest = 0.0
+        self._late = None
         return self._told()
 
     def flush_beside(self) -> bool:
@@ -150,7 +153,7 @@ class ThemesSink:
         self._settle_all()
         self._settle_flush()
         self._begin_flush(self._tables.take())
-        self._oldest = 0.0
+        self._late = None
         return True
 
     def flushed_beside(self) -> dict[Place, Mark]:

@@ -16,6 +16,7 @@ from trains import Maker, create_topic, delete_topic, new_station, person, send
 from datarail.errors import Terminal, Transient
 from datarail.position import Lane, Mark
 from datarail.settings import Settings
+from datarail.topics import raw as raw_topic
 from datarail.topics import train as train_topic
 from datarail.train import encode
 from sinks.feeds import Feed, open_train
@@ -59,6 +60,12 @@ class Memory:
 
     def close(self) -> None:
         pass
+
+
+class Late(Memory):
+    """A sink that waits a minute with what it has, because that is late already."""
+
+    late, flush_every, lands_at_flush = True, 60.0, True
 
 
 class Running:
@@ -240,6 +247,29 @@ def test_a_train_is_handed_over_at_once(servers: Settings, station: str) -> None
     producer.close()
     assert sorted(waits)[len(waits) // 2] < 0.05
     assert sink.flushes < 20  # about one a second, not one a train
+
+
+def test_what_is_late_waits_while_raw_trains_are_on_their_way_and_no_longer(
+    servers: Settings, station: str
+) -> None:
+    create_topic(servers, raw_topic(station))
+    sink, maker = Late(station), Maker(station)
+    raw = [maker.arrival([person(n)]) for n in range(2)]
+    send(servers, raw, raw_topic(station))
+    cleaned = Maker(station)
+    first, second = cleaned.arrival([person(0)]), cleaned.arrival([person(1)])
+    first.train.manifest.raw, second.train.manifest.raw = (0, 1), (1, 2)
+    try:
+        with running(sink, servers):
+            send(servers, [first])
+            until(lambda: sink.taken)
+            time.sleep(2.0)
+            assert sink.flushes == 0
+            send(servers, [second])
+            until(lambda: sink.flushes)
+            assert len(sink.taken) == 2
+    finally:
+        delete_topic(servers, raw_topic(station))
 
 
 def test_it_can_be_stopped_while_kafka_is_away(servers: Settings, station: str) -> None:
