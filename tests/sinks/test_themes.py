@@ -22,7 +22,7 @@ from datarail.topics import train as train_topic
 from sinks.clickhouse import ClickHouse
 from sinks.port import Arrival
 from sinks.redis_calls import connect
-from sinks.themes import ahead
+from sinks.themes import ahead, making
 from sinks.themes.golden import Changes
 from sinks.themes.lookup import lookup
 from sinks.themes.sink import ThemesSink
@@ -318,8 +318,9 @@ class Killed(BaseException):
 
 @pytest.fixture(params=[1, ahead.LEAST], ids=["ahead", "at_once"])
 def head_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether Redis is told of a batch of a few rows while it is made ready."""
+    """Whether Redis is told of a batch of a few rows while it is made ready, two source keys at a time."""
     monkeypatch.setattr(ahead, "LEAST", request.param)
+    monkeypatch.setattr(making, "AT_ONCE", 2 if request.param == 1 else making.AT_ONCE)
 
 
 @pytest.mark.usefixtures("head_start")
@@ -430,10 +431,12 @@ def _check(line: Line, who: str, expected: dict[str, str | None], flagged: bool)
 
 
 @pytest.mark.parametrize("fails", [False, True])
+@pytest.mark.parametrize(("at_once", "parts"), [(making.AT_ONCE, [3]), (2, [2, 1])])
 def test_what_redis_was_told_ahead_is_told_again_only_where_that_failed(
-    line: Line, monkeypatch: pytest.MonkeyPatch, fails: bool
+    line: Line, monkeypatch: pytest.MonkeyPatch, fails: bool, at_once: int, parts: list[int]
 ) -> None:
     monkeypatch.setattr(ahead, "LEAST", 1)
+    monkeypatch.setattr(making, "AT_ONCE", at_once)
     sink, made = line.open(), maker(line)
     sink.resume(train_topic(line.station), 0)
     arrival = made.arrival([row(line, 1, "A"), row(line, 2, "A"), row(line, 3, "B")])
@@ -453,7 +456,7 @@ def test_what_redis_was_told_ahead_is_told_again_only_where_that_failed(
     monkeypatch.setattr(golden, "apply", early)
     monkeypatch.setattr(golden, "apply_and_mark", last)
     sink.write([arrival])
-    assert told == [3, 3 if fails else 0]
+    assert told == [*parts, 3 if fails else 0]
     sink.flush()
     assert [record and record["contributions"] for record in map(line.golden, "AB")] == [2, 1]
 

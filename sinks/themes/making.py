@@ -1,0 +1,151 @@
+"""One batch of a partition → what the stores are to be told of it, with what they know already.
+
+The contributions are read, and of Redis what a change has left out; Redis is told of a large batch
+while the rest of it is still being made ready (sinks.themes.ahead), and of a truncate at once.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import orjson
+import polars as pl
+
+from datarail.train import Car, as_batches
+from sinks.contributions import key_prefix
+from sinks.latest import VERSION_WIDTH, Latest, latest
+from sinks.latest_few import FewLatest, latest_few
+from sinks.partition import Partition, not_void, truncate_note
+from sinks.texts import as_bytes
+from sinks.themes.ahead import Ahead
+from sinks.themes.build import DELETED, homeless_texts, theme_keys_of
+from sinks.themes.few import is_plain, land_few
+from sinks.themes.golden import Changes, Golden
+from sinks.themes.landing import Landing, former_values, land, land_held, with_former, withdrawals
+from sinks.themes.plan import ResourcePlan
+from sinks.themes.table import Cleared
+
+Reduced = Latest | FewLatest
+
+#: Source keys of one resource made ready at a time: Redis is told of some while the next are.
+AT_ONCE = 8192
+
+
+class Making:
+    """Batches of all stations. plans: by station and resource. Raises Transient when Redis is away."""
+
+    def __init__(self, plans: Mapping[str, Mapping[str, ResourcePlan]], golden: Golden) -> None:
+        self._plans = plans
+        self._golden = golden
+
+    def reduced(self, part: Partition, cars: Mapping[str, list[Car]]) -> dict[str, Reduced]:
+        """The last change of each source key, by resource. It asks nothing of the partition's stores."""
+        found: dict[str, Reduced] = {}
+        for resource, some in cars.items():
+            plan = self._plans[part.station][resource]
+            few = latest_few(some, plan.items) if is_plain(plan) else None
+            found[resource] = few or latest(as_batches(some), plan.items)
+        return found
+
+    def landing(
+        self, part: Partition, by_resource: Mapping[str, Reduced], ahead: Ahead | None = None
+    ) -> Landing:
+        """What the stores are to be told of a batch, reduced by resource."""
+        landing = Landing()
+        for resource, reduced in by_resource.items():
+            plan = self._plans[part.station][resource]
+            if isinstance(reduced, FewLatest):
+                self._gather_few(landing, part, plan, reduced)
+                continue
+            truncated = part.truncated(resource)
+            if reduced.truncated is not None:
+                version, commit = reduced.truncated
+                landing.cleared.append(Cleared(plan.station, resource, part.number, version, commit))
+                if version.encode() > (truncated or b""):
+                    truncated = version.encode()
+                    self._truncate(part, plan, truncated)
+                    landing.notes.append((truncate_note(resource), truncated))
+            self._gather(landing, part, plan, not_void(reduced, truncated), truncated, ahead)
+        return landing
+
+    def _gather(
+        self,
+        landing: Landing,
+        part: Partition,
+        plan: ResourcePlan,
+        reduced: Latest,
+        truncated: bytes | None,
+        ahead: Ahead | None,
+    ) -> None:
+        prefix = key_prefix(plan.resource)
+        start = len(landing.keys)
+        for some in reduced.parts(AT_ONCE):
+            keys = [prefix + key for key in as_bytes(some.good["_key"])]
+            known = part.without_void(part.contributions.get(keys), truncated) if keys else []
+            for key, items in some.unchanged.items():
+                at = some.good["_key"].index_of(key)
+                if at is not None:  # else of another part, or a truncate has made it void
+                    some.good = self._with_former(some.good, at, items, known[at], plan)
+            land(landing, some, keys, known, plan, part.number)
+            if ahead is not None:
+                ahead.tell(landing.changes)
+        if reduced.held.height:
+            held = reduced.held.with_columns(pl.col("_commit").cast(pl.Int64)).rows()
+            self._gather_held(landing, part, plan, held, truncated, start)
+
+    def _gather_few(self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: FewLatest) -> None:
+        truncated = part.truncated(plan.resource)
+        reduced = reduced.without_void(truncated)
+        prefix = key_prefix(plan.resource)
+        keys = [prefix + row.key.encode() for row in reduced.good]
+        known = part.without_void(part.contributions.get(keys), truncated) if keys else []
+        start = len(landing.keys)
+        land_few(landing, reduced, known, plan, part.number)
+        if reduced.held:
+            held = [(row.key, row.version, row.commit) for row in reduced.held]
+            self._gather_held(landing, part, plan, held, truncated, start)
+
+    def _gather_held(
+        self,
+        landing: Landing,
+        part: Partition,
+        plan: ResourcePlan,
+        held: Sequence[tuple[str, str, int]],
+        truncated: bytes | None,
+        start: int,
+    ) -> None:
+        """start: where in the landing this batch's own good changes of the resource begin."""
+        prefix = key_prefix(plan.resource)
+        keys = [prefix + key.encode() for key, *_ in held]
+        there = dict(zip(keys, part.without_void(part.contributions.get(keys), truncated), strict=True))
+        there |= dict(zip(landing.keys[start:], landing.values[start:], strict=True))
+        land_held(landing, held, there, plan)
+
+    def _with_former(
+        self, frame: pl.DataFrame, at: int, items: list[str], old: bytes | None, plan: ResourcePlan
+    ) -> pl.DataFrame:
+        if old is None or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
+            return frame
+        key = frame["_key"][at]
+        texts = homeless_texts(old)
+        contributions = [
+            orjson.loads(texts[number])
+            if texts
+            else self._golden.read(feed.store, theme_key or "", f"{feed.source}/{key}".encode())
+            for number, (feed, theme_key) in enumerate(zip(plan.feeds, theme_keys_of(old), strict=True))
+        ]
+        former = former_values(plan, old, contributions)
+        return with_former(frame, at, {item: former.get(item) for item in items})
+
+    def _truncate(self, part: Partition, plan: ResourcePlan, version: bytes) -> None:
+        """Withdraw all older contributions of the resource, chunk by chunk. A crash between two
+        chunks is mended by the same truncate coming again: the mark has not moved."""
+        prefix = len(key_prefix(plan.resource))
+        for chunk in part.contributions.scan(plan.resource):
+            older = [(key, value) for key, value in chunk if value[:VERSION_WIDTH] < version]
+            changes = Changes()
+            for key, value in older:
+                for change in withdrawals(plan, key[prefix:].decode(), value, version):
+                    changes.append(change)
+            self._golden.apply(changes)
+            part.contributions.forget(key for key, _ in older)
