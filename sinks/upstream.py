@@ -7,7 +7,7 @@ import time
 from kafka import TopicPartition
 
 from datarail import topics
-from datarail.errors import Transient
+from datarail.errors import RailError
 from sinks.fetching import Fetching
 from sinks.port import Arrival
 
@@ -16,7 +16,8 @@ _ASK_EVERY = 0.1
 
 
 class Upstream:
-    """Asks the consumer's broker. Where it does not answer, nothing is on its way."""
+    """Asks the consumer's broker. Where it does not answer, or knows the topic no more, nothing is on
+    its way: the sink flushes sooner, that is all."""
 
     def __init__(self, consumer: Fetching) -> None:
         self._consumer = consumer
@@ -37,6 +38,6 @@ class Upstream:
             try:
                 ends = self._consumer.bounds(self._passed)
                 self._more = any(end > self._passed[place] for place, (_, end) in ends.items())
-            except Transient:
+            except RailError:
                 self._more = False
         return self._more

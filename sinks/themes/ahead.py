@@ -33,6 +33,7 @@ class Ahead:
 
     def rest(self, changes: Changes) -> Changes:
         """What of the batch is still to be told, after all that was begun; it may be asked again."""
+        self.end()
         try:
             for call in self._calls:
                 call.result()
@@ -41,5 +42,5 @@ class Ahead:
         return changes.part(self._told, len(changes))
 
     def end(self) -> None:
-        """Wait for what was begun, whatever became of it: the batch is given up."""
+        """Wait for what was begun, whatever became of it."""
         wait(self._calls)

@@ -1,14 +1,15 @@
-"""Reduced changes → what goes to the stores: contributions as text, theme keys, table rows. Pure.
+"""Reduced changes → what Redis and the local stores are told: contributions as text, and theme keys. Pure.
 
 In Redis a contribution is one JSON text with its head at fixed places, so that the script that
 guards it need not parse it:
 
     {"v":"<version, 32 hex>","h":<µs or 0>,"c":<µs>,"p":<partition>,"f":{"name":"张三",...}}
-    {"v":"<version>","d":1}    withdrawn
+    {"v":"<version>","d":1}    withdrawn; with "f" where the change that moved it away left items out
 
 v: the last change that touched it (sinks.latest); h: the commit of a newer change that is held,
 0: none; c: the commit its values are from; p: the partition that it came by; f: values, nulls
-left out.
+left out. Of one withdrawn f has the values that the change did not bring: should it come again after
+a crash, they are still to be found where it looks for them.
 
 In the local contributions a source key has `<version><state><theme keys>`: state S (set), H (set,
 a newer change is held) or D (deleted); theme keys are a JSON list, one (or null) for each feed.
@@ -19,24 +20,21 @@ later change may leave items out.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import orjson
 import polars as pl
 import pyarrow as pa
 
 from datarail.columns import column
-from datarail.small_car import typed
 from sinks.latest import VERSION_WIDTH
-from sinks.latest_few import FewRow
 from sinks.texts import dates, escaped, json_floats, needs_escape, quoted, text_of
 from sinks.themes.plan import FeedPlan, ResourcePlan
 
 SET, HELD, DELETED = b"S", b"H", b"D"
 _DELETE = ord("d")
-_UTC = pa.timestamp("us", "UTC")
 GOLDEN_PREFIX = "golden:{"
 
 
@@ -231,9 +229,10 @@ def golden_key(store: str, key: str) -> bytes:
     return f"{GOLDEN_PREFIX}{store}/{key}}}".encode()
 
 
-def tombstone(version: bytes) -> bytes:
-    """A contribution that was withdrawn by this version."""
-    return b'{"v":"' + version + b'","d":1}'
+def tombstone(version: bytes, left_out: Mapping[str, Any] | None = None) -> bytes:
+    """A contribution that was withdrawn by this version. left_out: the values it did not bring."""
+    kept = b',"f":' + orjson.dumps(left_out) if left_out else b""
+    return b'{"v":"' + version + b'","d":1' + kept + b"}"
 
 
 def held_flag(version: bytes, commit: int) -> bytes:
@@ -259,92 +258,6 @@ def version_parts(versions: pl.Series) -> tuple[pa.Array, pa.Array]:
     high = versions.str.slice(0, 16).str.to_integer(base=16, dtype=pl.UInt64)
     low = versions.str.slice(16, 16).str.to_integer(base=16, dtype=pl.UInt64)
     return high.to_arrow(), low.to_arrow()
-
-
-@dataclass(frozen=True, slots=True)
-class Rows:
-    """Reduced rows of one feed that wait for ClickHouse; keys: their theme keys."""
-
-    plan: ResourcePlan
-    feed: FeedPlan
-    partition: int
-    frame: pl.DataFrame
-    keys: pl.Series
-
-
-class Few(NamedTuple):
-    """One row of a small batch that waits for ClickHouse; key: its theme key."""
-
-    plan: ResourcePlan
-    feed: FeedPlan
-    partition: int
-    row: FewRow
-    key: str | None
-
-
-def few_rows(few: Sequence[Few]) -> Iterator[pl.DataFrame]:
-    """`table_rows` of single rows, those whose fields are alike in one: a frame each costs two
-    milliseconds, and in a second of light load every resource has a row or two."""
-    alike: dict[tuple[tuple[str, pa.DataType, pa.DataType], ...], list[Few]] = {}
-    for each in few:
-        alike.setdefault(_fields(each.plan, each.feed)[0], []).append(each)
-    for fields, some in alike.items():
-        rows = [each.row for each in some]
-        arrays = {
-            "station": pa.array([each.plan.station for each in some], pa.utf8()),
-            "resource": pa.array([each.plan.resource for each in some], pa.utf8()),
-            "feed": pa.array([each.feed.number for each in some], pa.uint8()),
-            "source_key": pa.array([row.key for row in rows], pa.utf8()),
-            "theme_key": pa.array([each.key or "" for each in some], pa.utf8()),
-            "version_text": pa.array([row.version for row in rows], pa.utf8()),
-            "is_deleted": pa.array([each.key is None for each in some]).cast(pa.uint8()),
-            "commit": pa.array([row.commit for row in rows], pa.int64()).cast(_UTC),
-            "_partition": pa.array([each.partition for each in some], pa.uint32()),
-        }
-        places = [_fields(each.plan, each.feed)[1] for each in some]
-        for at, (name, item_kind, _) in enumerate(fields):
-            values = [row.values[where[at]] for row, where in zip(rows, places, strict=True)]
-            arrays[f"f_{name}"] = typed(item_kind, values)
-        yield pl.DataFrame(pl.from_arrow(pa.table(arrays))).with_columns(
-            pl.col(f"f_{name}").cast(pl_type(kind), strict=False) for name, _, kind in fields
-        )
-
-
-@functools.lru_cache(maxsize=4096)
-def _fields(
-    plan: ResourcePlan, feed: FeedPlan
-) -> tuple[tuple[tuple[str, pa.DataType, pa.DataType], ...], tuple[int, ...]]:
-    """Of each field its name, its item's type and its own; and the items' places in a FewRow."""
-    places = {item: at for at, item in enumerate(plan.items)}
-    return (
-        tuple((name, plan.items[item], kind) for name, item, kind in feed.fields),
-        tuple(places[item] for _, item, _ in feed.fields),
-    )
-
-
-def table_rows(rows: Sequence[Rows]) -> pl.DataFrame:
-    """Rows of `theme.<store>_source`, of one feed and partition. One that belongs to no golden
-    record is a deleted one."""
-    first = rows[0]
-    typed = [
-        pl.col(column(item)).cast(pl_type(kind), strict=False).alias(f"f_{field}")
-        for field, item, kind in first.feed.fields
-    ]
-    key = pl.col("theme key")
-    names = ["_key", "_version", "_commit", *dict.fromkeys(column(item) for _, item, _ in first.feed.fields)]
-    frames = [some.frame.select(names).with_columns(some.keys.alias("theme key")) for some in rows]
-    return pl.concat(frames, how="vertical").select(
-        pl.lit(first.plan.station).alias("station"),
-        pl.lit(first.plan.resource).alias("resource"),
-        pl.lit(first.feed.number, pl.UInt8).alias("feed"),
-        pl.col("_key").alias("source_key"),
-        key.fill_null("").alias("theme_key"),
-        pl.col("_version").alias("version_text"),
-        key.is_null().cast(pl.UInt8).alias("is_deleted"),
-        pl.col("_commit").alias("commit"),
-        pl.lit(first.partition, pl.UInt32).alias("_partition"),
-        *typed,
-    )
 
 
 def pl_type(kind: pa.DataType) -> pl.DataType:

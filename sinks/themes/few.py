@@ -13,9 +13,10 @@ from sinks.contributions import key_prefix
 from sinks.latest import VERSION_WIDTH
 from sinks.latest_few import FewLatest, FewRow
 from sinks.plain_texts import Spell, json_speller, json_string, text_speller
-from sinks.themes.build import DELETED, SET, Few, golden_key, theme_keys_of, tombstone
+from sinks.themes.build import DELETED, SET, golden_key, theme_keys_of, tombstone
 from sinks.themes.landing import Landing
 from sinks.themes.plan import FeedPlan, ResourcePlan
+from sinks.themes.rows import Few
 
 _DELETE = ord("d")
 

@@ -152,13 +152,11 @@ class Golden:
             )
 
     def read(self, store: str, key: str, field: bytes) -> dict[str, Any] | None:
-        """One contribution as it is now; None when it is not there or withdrawn."""
+        """The values of one contribution as it is now, by field; of one withdrawn, those that the change
+        did not bring that moved it away. None when there are none."""
         with passing():
             text = self._client.hget(golden_key(store, key), field)
-        if text is None:
-            return None
-        contribution: dict[str, Any] = orjson.loads(text)
-        return None if "d" in contribution else contribution
+        return orjson.loads(text).get("f") if text is not None else None
 
     def sources(self, station: str, partition: int) -> Iterator[tuple[bytes, list[bytes]]]:
         """Every golden record's key, with the fields that came by this partition of a station."""

@@ -24,8 +24,6 @@ from sinks.themes.build import (
     DELETED,
     HELD,
     Built,
-    Few,
-    Rows,
     build,
     golden_key,
     held_flag,
@@ -35,6 +33,7 @@ from sinks.themes.build import (
 )
 from sinks.themes.golden import Change, Changes
 from sinks.themes.plan import FeedPlan, ResourcePlan
+from sinks.themes.rows import Few, Rows
 from sinks.themes.table import Cleared
 
 
@@ -73,8 +72,9 @@ def land(
             for old, new in zip(known, values, strict=True)
         ]
     )
-    _withdraw(landing, frame, built, known, values, fresh, plan)
-    _withdraw_overtaken(landing, reduced, built, plan)
+    left_out = _left_out(reduced, built, plan)
+    _withdraw(landing, frame, built, known, values, fresh, plan, left_out)
+    _withdraw_overtaken(landing, reduced, built, plan, left_out)
     _set(landing, built, fresh, plan)
     if fresh.all():
         landing.keys += keys
@@ -129,14 +129,13 @@ def withdrawals(plan: ResourcePlan, source_key: str, known: bytes, version: byte
 def former_values(
     plan: ResourcePlan, known: bytes, contributions: Sequence[Mapping[str, Any] | None]
 ) -> dict[str, str | None]:
-    """item → the text of its former value, from a contribution as each feed has it now."""
+    """item → the text of its former value, from a contribution's fields as each feed has them now."""
     values: dict[str, str | None] = {}
-    for feed, theme_key, contribution in zip(plan.feeds, theme_keys_of(known), contributions, strict=False):
+    for feed, theme_key, fields in zip(plan.feeds, theme_keys_of(known), contributions, strict=False):
         if theme_key is not None:
             parts = [theme_key] if len(feed.key) == 1 else orjson.loads(theme_key)
             values |= dict(zip(feed.key, parts, strict=True))
-        if contribution is not None:
-            fields = contribution["f"]
+        if fields is not None:
             values |= {item: _plain(fields.get(name)) for name, item, _ in feed.fields}
     return values
 
@@ -171,6 +170,23 @@ def _source_field(feed: FeedPlan, source_key: str) -> bytes:
     return f"{feed.source}/{source_key}".encode()
 
 
+#: By source key and feed, the values of fields that the key's last change did not bring.
+_LeftOut = Mapping[tuple[str, int], dict[str, Any]]
+
+
+def _left_out(reduced: Latest, built: Built, plan: ResourcePlan) -> _LeftOut:
+    found: dict[tuple[str, int], dict[str, Any]] = {}
+    for key, items in reduced.unchanged.items():
+        at = reduced.good["_key"].index_of(key)
+        if at is None:
+            continue
+        for feed, texts in zip(plan.feeds, built.texts, strict=True):
+            values = orjson.loads(texts[at])["f"]
+            kept = {name: values[name] for name, item, _ in feed.fields if item in items and name in values}
+            found[key, feed.number] = kept
+    return found
+
+
 def _withdraw(
     landing: Landing,
     frame: pl.DataFrame,
@@ -179,6 +195,7 @@ def _withdraw(
     values: Sequence[bytes],
     fresh: np.ndarray[Any, np.dtype[np.bool_]],
     plan: ResourcePlan,
+    left_out: _LeftOut,
 ) -> None:
     # In most batches nothing moves: then this is one pass of comparisons.
     tail = VERSION_WIDTH + 1
@@ -194,12 +211,15 @@ def _withdraw(
         now = [keys[at] for keys in built.keys]
         for feed, former, new in zip(plan.feeds, theme_keys_of(old), now, strict=False):
             if former is not None and former != new:
+                gone = tombstone(version, left_out.get((source_key, feed.number)))
                 landing.changes.append(
-                    (golden_key(feed.store, former), _source_field(feed, source_key), tombstone(version))
+                    (golden_key(feed.store, former), _source_field(feed, source_key), gone)
                 )
 
 
-def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: ResourcePlan) -> None:
+def _withdraw_overtaken(
+    landing: Landing, reduced: Latest, built: Built, plan: ResourcePlan, left_out: _LeftOut
+) -> None:
     earlier = reduced.overtaken
     if earlier.height == 0:
         return
@@ -220,9 +240,8 @@ def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: R
         there = pl.col(f"k{number}")
         elsewhere = moves.filter(there.is_not_null() & there.ne_missing(pl.col(f"last{number}")))
         for source_key, former, version in elsewhere.select("_key", f"k{number}", "last").iter_rows():
-            landing.changes.append(
-                (golden_key(feed.store, former), _source_field(feed, source_key), tombstone(version.encode()))
-            )
+            gone = tombstone(version.encode(), left_out.get((source_key, feed.number)))
+            landing.changes.append((golden_key(feed.store, former), _source_field(feed, source_key), gone))
 
 
 def _set(

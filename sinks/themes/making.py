@@ -129,7 +129,7 @@ class Making:
         key = frame["_key"][at]
         texts = homeless_texts(old)
         contributions = [
-            orjson.loads(texts[number])
+            orjson.loads(texts[number])["f"]
             if texts
             else self._golden.read(feed.store, theme_key or "", f"{feed.source}/{key}".encode())
             for number, (feed, theme_key) in enumerate(zip(plan.feeds, theme_keys_of(old), strict=True))

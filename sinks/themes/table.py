@@ -21,8 +21,9 @@ from datarail.position import Mark
 from datarail.themes import Theme
 from datarail.types import clickhouse_type
 from sinks.clickhouse import ClickHouse, create_database, create_table, literal, quoted
-from sinks.themes.build import Few, Rows, few_rows, table_rows, version_parts
+from sinks.themes.build import version_parts
 from sinks.themes.plan import FeedPlan
+from sinks.themes.rows import Few, Rows, blocks
 from sinks.themes.view import view
 
 Place = tuple[str, int]
@@ -137,14 +138,10 @@ class ThemeTables:
         if not (taken.count or taken.cleared or taken.marks):
             return {}
         self._open()
-        by_store: dict[StoreName, list[pl.DataFrame]] = {}
-        for (feed, _), some in taken.rows.items():
-            by_store.setdefault(feed.store, []).append(table_rows(some))
-        for store, few in taken.few.items():
-            by_store.setdefault(store, []).extend(few_rows(few))
-        for store, frames in by_store.items():
-            frame = pl.concat(frames, how="diagonal")
-            self._store.insert(_source(store), _with_version(frame))
+        for store in self._themes:
+            rows = [some for (feed, _), some in taken.rows.items() if feed.store == store]
+            for block in blocks(rows, taken.few.get(store, [])):
+                self._store.insert(_source(store), _with_version(block))
         for truncate in taken.cleared:
             self._clear(truncate)
         for store, held in taken.held.items():

@@ -272,6 +272,15 @@ def test_what_is_late_waits_while_raw_trains_are_on_their_way_and_no_longer(
         delete_topic(servers, raw_topic(station))
 
 
+def test_of_a_raw_topic_that_is_gone_nothing_is_on_its_way(servers: Settings, station: str) -> None:
+    sink, cleaned = Late(station), Maker(station).arrival([person(0)])
+    cleaned.train.manifest.raw = (0, 1)
+    with running(sink, servers) as line:
+        send(servers, [cleaned])
+        until(lambda: sink.flushes)
+    assert line.error is None
+
+
 def test_it_can_be_stopped_while_kafka_is_away(servers: Settings, station: str) -> None:
     sink, began = Memory(station), time.monotonic()
     nowhere = servers.model_copy(update={"kafka": "127.0.0.1:1"})

@@ -20,10 +20,10 @@ from sinks.latest import latest
 from sinks.latest_few import FewLatest, latest_few
 from sinks.partition import not_void
 from sinks.texts import as_bytes
-from sinks.themes.build import Rows, few_rows, table_rows
 from sinks.themes.few import is_plain, land_few
 from sinks.themes.landing import Landing, land, land_held
 from sinks.themes.plan import FeedPlan, ResourcePlan
+from sinks.themes.rows import Rows, few_rows, table_rows
 
 TYPES: dict[str, pa.DataType] = {
     "name": pa.utf8(),
