@@ -40,14 +40,16 @@ class Latest:
       _key, _version, _commit.
     overtaken: the good rows that others of the same key replaced: as `good`.
     truncated: version and commit (µs) of the last truncate.
-    unchanged: for the keys whose last good change left out items asked for, and no earlier row of
-      the batch has them: key → those items. Their values here are null; the former ones stand.
+    left_out: for the keys whose last good change left out items asked for: key → those items.
+    unchanged: of those, the ones that no earlier row of the batch has: their values here are null;
+      the former ones stand.
     """
 
     good: pl.DataFrame
     held: pl.DataFrame
     overtaken: pl.DataFrame
     truncated: tuple[str, int] | None
+    left_out: dict[str, list[str]]
     unchanged: dict[str, list[str]]
 
     def parts(self, rows: int) -> Iterator[Latest]:
@@ -60,7 +62,7 @@ class Latest:
             if overtaken.height:
                 keys = overtaken["_key"]
                 overtaken = overtaken.filter((keys >= good["_key"][0]) & (keys <= good["_key"][-1]))
-            yield Latest(good, NO_HELD, overtaken, None, self.unchanged)
+            yield Latest(good, NO_HELD, overtaken, None, self.left_out, self.unchanged)
 
 
 def latest(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> Latest:
@@ -76,10 +78,11 @@ def latest(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> 
     if (operations == _TRUNCATE).any():
         frame, truncated = _after_truncate(frame)
     good, overtaken, held = _last_by_key(frame, any_held)
+    left_out: dict[str, list[str]] = {}
     unchanged: dict[str, list[str]] = {}
     if any_unchanged:
-        good, unchanged = _fill(good, overtaken, _left_out(cars, items))
-    return Latest(good, held, overtaken, truncated, unchanged)
+        good, left_out, unchanged = _fill(good, overtaken, _left_out(cars, items))
+    return Latest(good, held, overtaken, truncated, left_out, unchanged)
 
 
 def version_texts(table: pa.Table) -> pa.Array:
@@ -184,25 +187,26 @@ def bit(bitmap: bytes | None, at: int) -> bool:
 
 
 def _fill(
-    good: pl.DataFrame, overtaken: pl.DataFrame, left_out: dict[str, list[str]]
-) -> tuple[pl.DataFrame, dict[str, list[str]]]:
+    good: pl.DataFrame, overtaken: pl.DataFrame, by_version: dict[str, list[str]]
+) -> tuple[pl.DataFrame, dict[str, list[str]], dict[str, list[str]]]:
     # Only rows whose items asked for were not sent come here, one by one: large texts are
     # seldom keys, fields or dimensions.
     open_rows = good.with_row_index("_row").filter(
-        pl.col("_version").is_in(list(left_out)) & (pl.col("_op") != _DELETE)
+        pl.col("_version").is_in(list(by_version)) & (pl.col("_op") != _DELETE)
     )
+    left_out: dict[str, list[str]] = {}
     unchanged: dict[str, list[str]] = {}
     for row, key, version in open_rows.select("_row", "_key", "_version").iter_rows():
         earlier = overtaken.filter(pl.col("_key") == key).reverse()
-        missing = list(left_out[version])
+        missing = left_out[key] = by_version[version]
         for former in earlier.iter_rows(named=True):
-            sent = [item for item in missing if item not in left_out.get(former["_version"], ())]
+            sent = [item for item in missing if item not in by_version.get(former["_version"], ())]
             for item in sent:
                 good = with_value(good, row, column(item), former[column(item)])
             missing = [item for item in missing if item not in sent]
         if missing:
             unchanged[key] = missing
-    return good, unchanged
+    return good, left_out, unchanged
 
 
 def with_value(frame: pl.DataFrame, row: int, name: str, value: object) -> pl.DataFrame:

@@ -34,7 +34,7 @@ _REST_SHARE, _REST_MOST = 3.0, 0.04
 #: every hop about that much, so where many resources keep coming, company is worth more than haste.
 _REST_A_CAR, _REST_LEAST = 0.0015, 0.015
 #: Nor shorter than what its rows cost the hops: row by row in small cars, by the car in large ones.
-#: From some 7,000 rows/s over many resources on departures so become fewer and larger by themselves,
+#: From some 6,000 rows/s over many resources on departures so become fewer and larger by themselves,
 #: before the hops are busy with small cars alone.
 _WORK_A_ROW, _WORK_A_CAR, _WORK_MOST = 0.00012, 0.024, 0.75
 #: A rest is slept through in pieces: what the source sends meanwhile is more than a socket holds.

@@ -176,7 +176,7 @@ _LeftOut = Mapping[tuple[str, int], dict[str, Any]]
 
 def _left_out(reduced: Latest, built: Built, plan: ResourcePlan) -> _LeftOut:
     found: dict[tuple[str, int], dict[str, Any]] = {}
-    for key, items in reduced.unchanged.items():
+    for key, items in reduced.left_out.items():
         at = reduced.good["_key"].index_of(key)
         if at is None:
             continue

@@ -339,6 +339,17 @@ def head_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) 
     seed=st.integers(0, 1 << 30),
 )
 @example(
+    # The batch itself had the name that its last change leaves out; it comes again in two.
+    trains=[[("u", 1, "A", "甲", False)], [("u", 1, "B", ..., False)]],
+    crashes=[(1, 2), (3, 1)],
+    seed=0,
+)
+@example(
+    trains=[[("u", 1, "A", "甲", False)], [("u", 1, "B", ..., False)]],
+    crashes=[(2, 2), (4, 1)],
+    seed=0,
+)
+@example(
     # An update that leaves the name out moves to another record, having been overtaken on the way.
     trains=[
         [("u", 2, "A", "乙", False)],
