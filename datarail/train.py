@@ -1,8 +1,8 @@
 """Trains: many changes of one station in one Kafka record. docs/train.md is the format's text.
 
 A train's value is its cars, back to back, each but the smallest in a zstd frame of its own; a car
-holds the changes of one resource and lane, as an Arrow IPC stream or, where they are but a
-handful, as JSON (datarail.small_car: such a car begins with "{"). The manifest, in the Kafka
+holds the changes of one resource and lane, as an Arrow IPC stream (datarail.arrow_car) or, where they
+are but a handful, as JSON (datarail.small_car: such a car begins with "{"). The manifest, in the Kafka
 header of that name, counts what is inside, so that ledgers need not open the value. Every hop
 carries the same record: cleaning adds columns.
 
@@ -38,11 +38,14 @@ from typing import Any, TypeAlias
 import orjson
 import pyarrow as pa
 
+from datarail.arrow_car import pack, unpack
 from datarail.errors import BadRecord
 from datarail.position import Identity, Lane
 from datarail.small_car import SmallCar, load, to_batch
 
-VERSION = b"1"
+#: Trains of version 1 had every column in their streams; they are read as before.
+VERSION = b"2"
+_READ = (b"1", VERSION)
 
 #: A car in memory: Arrow, or a handful of rows as plain values.
 Car: TypeAlias = "pa.RecordBatch | SmallCar"
@@ -147,7 +150,7 @@ def encode(manifest: Manifest, cars: Sequence[Car]) -> tuple[bytes, list[tuple[s
     for entry, car in zip(manifest.cars, cars, strict=True):
         if entry.rows != car.num_rows:
             raise ValueError(f"car {entry.resource}: {car.num_rows} rows, manifest says {entry.rows}")
-        piece = car.dump() if isinstance(car, SmallCar) else _stream(car)
+        piece = car.dump() if isinstance(car, SmallCar) else pack(car)
         entry.plain = len(piece) if len(piece) >= _COMPRESS_FROM else 0
         if entry.plain:
             piece = _ZSTD.compress(piece, asbytes=True)
@@ -161,9 +164,8 @@ def encode(manifest: Manifest, cars: Sequence[Car]) -> tuple[bytes, list[tuple[s
 def read_manifest(headers: Headers | Mapping[str, bytes] | None) -> Manifest:
     """The manifest in a record's headers; raises BadRecord saying what is wrong with it."""
     by_name = dict(headers or ())
-    if by_name.get("datarail") != VERSION:
-        found = by_name.get("datarail")
-        raise BadRecord(f"not a train of version {VERSION.decode()}: header datarail is {found!r}")
+    if (found := by_name.get("datarail")) not in _READ:
+        raise BadRecord(f"not a train of version 1 to {VERSION.decode()}: header datarail is {found!r}")
     try:
         return _load(orjson.loads(by_name["manifest"]))
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -205,21 +207,12 @@ def open_cars(manifest: Manifest, value: bytes | None, *, small: bool = False) -
     return Train(manifest, cars)
 
 
-def _stream(car: pa.RecordBatch) -> bytes:
-    sink = pa.BufferOutputStream()
-    with pa.ipc.new_stream(sink, car.schema) as writer:
-        writer.write_batch(car)
-    stream: bytes = sink.getvalue().to_pybytes()
-    return stream
-
-
 def _open(piece: bytes, plain: int) -> Car:
     if plain:
         piece = _unpacked(piece, plain)
     if piece[:1] == b"{":
         return load(piece)
-    with pa.ipc.open_stream(piece) as reader:
-        return reader.read_next_batch()
+    return unpack(piece)
 
 
 def _unpacked(piece: bytes, size: int) -> bytes:

@@ -17,7 +17,15 @@ from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from urllib.parse import quote
 
-from rocksdict import BlockBasedOptions, Cache, DBCompressionType, Options, Rdict, WriteBatch
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompactionStyle,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+)
 
 from datarail.errors import Terminal, Transient
 from datarail.position import Mark
@@ -141,6 +149,8 @@ def key_prefix(resource: str) -> bytes:
 def _options(cache: Cache) -> Options:
     # Measured at 100,000 keys, batches of 4,000: sorted gets, mmap and no compression take a
     # row from 4.8 to 3.2 µs. The log is not synced: after a power cut the mark is merely older.
+    # At a million keys, 2,000 at a time, whole runs merged with others instead of level by level,
+    # and a bloom filter before the skip list of what is not on disk yet: 4.6 → 2.9 µs.
     table = BlockBasedOptions()
     table.set_block_cache(cache)
     table.set_bloom_filter(10, False)
@@ -149,6 +159,10 @@ def _options(cache: Cache) -> Options:
     options.create_if_missing(True)
     options.set_write_buffer_size(_WRITE_BUFFER)
     options.set_max_write_buffer_number(2)
+    options.set_memtable_prefix_bloom_ratio(0.1)
+    options.set_memtable_whole_key_filtering(True)
+    options.set_compaction_style(DBCompactionStyle.universal())
+    options.set_level_zero_file_num_compaction_trigger(8)
     options.set_allow_mmap_reads(True)
     options.set_compression_type(DBCompressionType.none())
     options.set_max_open_files(128)

@@ -85,6 +85,16 @@ def test_trains_are_joined_and_told() -> None:
     assert (made.topic, made.records.keys) == ("clean.police.person", [b"1", b"2", b"3", b"4", b"5"])
 
 
+def test_texts_that_cleaning_left_alone_travel_once() -> None:
+    departure, clean = depart([record(people(200))])
+    (entry,), (batch,) = clean.manifest.cars, clean.cars
+    stream = pa.decompress(departure.value, entry.plain, codec="zstd")
+    same = orjson.loads(pa.ipc.open_stream(stream).schema.metadata[b"same"])
+    assert {"_key": "_w_id", "name": "_w_name"}.items() <= {name: other for _, name, other in same}.items()
+    assert batch.schema.names[-len(PERSON.items) :] == list(PERSON.items)
+    assert batch.column("name").equals(batch.column("_w_name"))
+
+
 def test_held_changes_travel_in_the_train_but_not_to_subscribers() -> None:
     departure, clean = depart([record(car([GOOD, BAD | {"id": "2"}]))])
     marks = [mark for each in clean.cars for mark in each.column("_held").to_pylist()]
