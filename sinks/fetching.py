@@ -8,12 +8,13 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import confluent_kafka as librdkafka
 from confluent_kafka import KafkaError, KafkaException
+from confluent_kafka.admin import AdminClient, OffsetSpec
 from kafka import TopicPartition
 
 from datarail.errors import RailError, Terminal, Transient
@@ -25,8 +26,9 @@ _AHEAD_KB = 32 << 10
 #: When that much is there, how soon it is looked again; its default of a second would stall a drain.
 _FULL_MS = 20
 _MOST = 1000
-#: Seconds that the last offsets are waited for when the consumer closes.
+#: Seconds that the last offsets are waited for when the consumer closes, and an answer of the broker.
 _LAST_WORDS = 5.0
+_ANSWER = 10.0
 #: What librdkafka gets over by itself: it goes on asking, or begins where Kafka still has something.
 _PASSES = frozenset(
     {
@@ -36,6 +38,7 @@ _PASSES = frozenset(
         KafkaError._TIMED_OUT,
         KafkaError._UNKNOWN_PARTITION,
         KafkaError._UNKNOWN_TOPIC,
+        KafkaError._NOENT,  # no leader to ask
         KafkaError.UNKNOWN_TOPIC_OR_PART,
         KafkaError.LEADER_NOT_AVAILABLE,
         KafkaError.NOT_LEADER_FOR_PARTITION,
@@ -72,9 +75,19 @@ class Fetching:
         self._under_way = 0  # commits
         self._fault: Terminal | None = None
         self._reading: set[TopicPartition] = set()
+        always = {
+            "bootstrap.servers": servers,
+            "reconnect.backoff.max.ms": 1000,
+            "topic.metadata.refresh.interval.ms": 60_000,
+            "log_level": 3,
+        }
+        told = logging.getLogger("kafka.librdkafka")
+        # What is asked goes by a connection of its own: on the consumer's it would wait, each question
+        # by itself, for the fetch that waits there for a train.
+        self._asking: Any = AdminClient(always, logger=told)
         self._consumer: Any = librdkafka.Consumer(
-            {
-                "bootstrap.servers": servers,
+            always
+            | {
                 "group.id": group,
                 "enable.auto.commit": False,
                 "enable.auto.offset.store": False,
@@ -86,14 +99,11 @@ class Fetching:
                 "max.partition.fetch.bytes": fetch_bytes // 4,
                 "queued.max.messages.kbytes": _AHEAD_KB,
                 "fetch.queue.backoff.ms": _FULL_MS,
-                "reconnect.backoff.max.ms": 1000,
-                "topic.metadata.refresh.interval.ms": 60_000,
                 "on_commit": self._committed,
                 # No session is kept; a commit waits so long for a broker that is away.
                 "session.timeout.ms": 6000,
-                "log_level": 3,
             },
-            logger=logging.getLogger("kafka.librdkafka"),
+            logger=told,
         )
 
     def poll(self, seconds: float) -> dict[TopicPartition, list[Fetched]]:
@@ -143,13 +153,18 @@ class Fetching:
     def partitions(self, seconds: float = 5.0) -> dict[str, list[int]]:
         """Every topic and its partitions."""
         with _told():
-            topics = self._consumer.list_topics(timeout=seconds).topics
+            topics = self._asking.list_topics(timeout=seconds).topics
         return {name: sorted(about.partitions) for name, about in topics.items() if about.error is None}
 
-    def bounds(self, partitions: Iterable[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
+    def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         """First offset kept and end of each partition, asked of the broker."""
-        with _told():
-            return {each: self._consumer.get_watermark_offsets(_at(each), timeout=10) for each in partitions}
+        begins = self._offsets(partitions, OffsetSpec.earliest())
+        ends = self.ends(partitions)
+        return {each: (begins[each], ends[each]) for each in partitions}
+
+    def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
+        """End of each partition, asked of the broker."""
+        return self._offsets(partitions, OffsetSpec.latest())
 
     def highwater(self, partition: TopicPartition) -> int | None:
         """The partition's end as the last fetch told it."""
@@ -182,6 +197,12 @@ class Fetching:
             log.warning("offsets not shown to the group: %s", error)
         finally:
             self._consumer.close()
+
+    def _offsets(self, partitions: Collection[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+        with _told():
+            asked = {each: _at(each) for each in partitions}
+            answers = self._asking.list_offsets(dict.fromkeys(asked.values(), spec), request_timeout=_ANSWER)
+            return {each: answers[at].result().offset for each, at in asked.items()}
 
     def _committed(self, error: KafkaError | None, _partitions: object) -> None:
         self._under_way -= 1

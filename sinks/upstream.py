@@ -36,8 +36,8 @@ class Upstream:
         if now - self._asked >= _ASK_EVERY:
             self._asked = now
             try:
-                ends = self._consumer.bounds(self._passed)
-                self._more = any(end > self._passed[place] for place, (_, end) in ends.items())
+                ends = self._consumer.ends(self._passed)
+                self._more = any(end > self._passed[place] for place, end in ends.items())
             except RailError:
                 self._more = False
         return self._more

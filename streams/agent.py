@@ -37,6 +37,9 @@ MOST_ROWS = 48_000
 MOST_OPENED = 24 << 20
 #: Raw bytes, as Kafka has them, taken from a partition at once.
 MOST_BYTES = 3 << 20
+#: Raw bytes that wait, of all partitions. With 16 of them, 6 MB gave each departure so little that it
+#: cost 12.1 µs a row instead of 10.7.
+MOST_WAITING = 16 << 20
 #: Partitions whose trains are passed on at the same time: one is cleaned while another's wait for
 #: Kafka. More would only take memory.
 MOST_AT_ONCE = 2
@@ -88,7 +91,7 @@ class Loop:
         self._waiting.setdefault((message.topic, message.partition), deque()).append(event)
         self._waiting_bytes += len(message.value or b"")
         self._arrived.set()
-        while self._waiting_bytes > 2 * MOST_BYTES:
+        while self._waiting_bytes > MOST_WAITING:
             self._room.clear()
             await self._room.wait()
 

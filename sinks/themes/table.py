@@ -28,7 +28,7 @@ from sinks.themes.view import view
 
 Place = tuple[str, int]
 #: Rows waiting for a flush beyond which it should come at once.
-FULL_ROWS = 120_000
+FULL_ROWS = 60_000
 _PLACE = [
     "station LowCardinality(String)",
     "resource LowCardinality(String)",

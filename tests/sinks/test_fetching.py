@@ -38,8 +38,8 @@ def consumer(servers: Settings) -> Iterator[Fetching]:
     made.close()
 
 
-def open_one(address: str, group: str = "fetching") -> Fetching:
-    return Fetching(address, group, fetch_bytes=FETCH_BYTES, least_bytes=1, wait_ms=500)
+def open_one(address: str, group: str = "fetching", wait_ms: int = 500) -> Fetching:
+    return Fetching(address, group, fetch_bytes=FETCH_BYTES, least_bytes=1, wait_ms=wait_ms)
 
 
 def some(consumer: Fetching, count: int) -> list[Fetched]:
@@ -68,6 +68,21 @@ def test_partitions_are_read_from_where_they_are_placed(consumer: Fetching, topi
     assert consumer.highwater(first) is None
     consumer.read(first, 0)
     assert [each.offset for each in some(consumer, 10)] == list(range(10))
+
+
+def test_a_question_does_not_wait_for_a_fetch_that_waits_for_a_train(servers: Settings, topic: str) -> None:
+    consumer = open_one(servers.kafka, wait_ms=60_000)
+    first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
+    consumer.read(first, 10)
+    assert consumer.poll(1.0) == {}  # there is nothing, and the broker is asked for a minute
+    began = time.monotonic()
+    assert consumer.ends([first, second]) == {first: 10, second: 2}
+    assert consumer.bounds([]) == {}
+    assert topic in consumer.partitions()
+    assert time.monotonic() - began < 20
+    with pytest.raises(Transient, match="Kafka"):
+        consumer.ends([TopicPartition("nobody", 0)])
+    consumer.close()
 
 
 def test_what_was_fetched_ahead_is_dropped_when_a_partition_stands_still(
