@@ -34,9 +34,9 @@ def listen(servers: str, station: str, resources: Sequence[str], pipe: Connectio
     with closing(consumer):
         raw = TopicPartition(topics.raw(station), 0)
         there = consumer.partitions().get(raw.topic, [0])
-        begin = ends(consumer, [TopicPartition(raw.topic, each) for each in there])
+        begin = consumer.ends([TopicPartition(raw.topic, each) for each in there])
         places = [raw, *(TopicPartition(topics.clean(station, resource), 0) for resource in resources)]
-        for place, end in ends(consumer, places).items():
+        for place, end in consumer.ends(places).items():
             consumer.read(place, end)
         trains: dict[int, int] = {}
         records: list[tuple[int, int]] = []
@@ -64,14 +64,9 @@ def listen(servers: str, station: str, resources: Sequence[str], pipe: Connectio
     pipe.send(told)
 
 
-def ends(consumer: Fetching, places: Iterable[TopicPartition]) -> dict[TopicPartition, int]:
-    """Where the partitions end at present."""
-    return {place: end for place, (_, end) in consumer.bounds(places).items()}
-
-
 def between(consumer: Fetching, begin: dict[TopicPartition, int]) -> Iterator[Fetched]:
     """Every record from these offsets up to the partitions' present ends."""
-    left = {place: end for place, end in ends(consumer, begin).items() if end > begin[place]}
+    left = {place: end for place, end in consumer.ends(begin).items() if end > begin[place]}
     for place in left:
         consumer.read(place, begin[place])
     while left:

@@ -13,8 +13,7 @@ from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import confluent_kafka as librdkafka
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka import KafkaError, KafkaException, admin
 from kafka import TopicPartition
 
 from datarail.errors import RailError, Terminal, Transient
@@ -29,6 +28,8 @@ _MOST = 1000
 #: Seconds that the last offsets are waited for when the consumer closes, and an answer of the broker.
 _LAST_WORDS = 5.0
 _ANSWER = 10.0
+_OFFSETS: Any = admin.OffsetSpec  # type: ignore[attr-defined]
+_FIRST, _END = _OFFSETS.earliest(), _OFFSETS.latest()
 #: What librdkafka gets over by itself: it goes on asking, or begins where Kafka still has something.
 _PASSES = frozenset(
     {
@@ -75,7 +76,7 @@ class Fetching:
         self._under_way = 0  # commits
         self._fault: Terminal | None = None
         self._reading: set[TopicPartition] = set()
-        always = {
+        always: dict[str, str | int | float | bool] = {
             "bootstrap.servers": servers,
             "reconnect.backoff.max.ms": 1000,
             "topic.metadata.refresh.interval.ms": 60_000,
@@ -84,7 +85,7 @@ class Fetching:
         told = logging.getLogger("kafka.librdkafka")
         # What is asked goes by a connection of its own: on the consumer's it would wait, each question
         # by itself, for the fetch that waits there for a train.
-        self._asking: Any = AdminClient(always, logger=told)
+        self._asking: Any = admin.AdminClient(always, logger=told)
         self._consumer: Any = librdkafka.Consumer(
             always
             | {
@@ -158,13 +159,13 @@ class Fetching:
 
     def bounds(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, tuple[int, int]]:
         """First offset kept and end of each partition, asked of the broker."""
-        begins = self._offsets(partitions, OffsetSpec.earliest())
+        begins = self._offsets(partitions, _FIRST)
         ends = self.ends(partitions)
         return {each: (begins[each], ends[each]) for each in partitions}
 
     def ends(self, partitions: Collection[TopicPartition]) -> dict[TopicPartition, int]:
         """End of each partition, asked of the broker."""
-        return self._offsets(partitions, OffsetSpec.latest())
+        return self._offsets(partitions, _END)
 
     def highwater(self, partition: TopicPartition) -> int | None:
         """The partition's end as the last fetch told it."""
@@ -198,7 +199,7 @@ class Fetching:
         finally:
             self._consumer.close()
 
-    def _offsets(self, partitions: Collection[TopicPartition], spec: OffsetSpec) -> dict[TopicPartition, int]:
+    def _offsets(self, partitions: Collection[TopicPartition], spec: object) -> dict[TopicPartition, int]:
         with _told():
             asked = {each: _at(each) for each in partitions}
             answers = self._asking.list_offsets(dict.fromkeys(asked.values(), spec), request_timeout=_ANSWER)
