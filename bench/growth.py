@@ -10,6 +10,8 @@ from bench.sizes import Bench
 
 #: Of the measurements that vary something else.
 _RESOURCES = 10
+#: Partitions that two processes share.
+_SHARED = 4
 
 
 def resources(bench: Bench) -> None:
@@ -40,7 +42,8 @@ def skew(bench: Bench) -> None:
 def processes(bench: Bench) -> None:
     """Each landing sink as one process and as two, a core each."""
     say("growth.workers: one process of a sink, and two")
-    with Rail(bench.folder / "line", _RESOURCES, bench.size.growth_rows[0] // _RESOURCES) as rail:
+    rows = bench.size.growth_rows[0] // _RESOURCES
+    with Rail(bench.folder / "line", _RESOURCES, rows, partitions=_SHARED) as rail:
         backlog = Backlog(rail.tables, rail.rows)
         draining.first_load(rail)
         draining.drain(rail, backlog, bench.size.changes // 4)
