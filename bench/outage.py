@@ -1,9 +1,8 @@
-"""A part is stopped for a while under a steady load: how long until nobody can tell any more."""
+"""A part is stopped for a while under a steady load: how long until all that waited has landed."""
 
 from __future__ import annotations
 
 import time
-from collections import deque
 from contextlib import closing
 from dataclasses import dataclass, field
 
@@ -20,16 +19,15 @@ from deploy import line
 EACH = 20
 _BEFORE = 8.0
 _EVERY = 0.5
-#: All is well again when what was in the raw topic so many seconds ago is in every sink.
-_FRESH = 1.0
 _PATIENCE = 900.0
 
 
 @dataclass
 class Outage:
     """One outage. stopped: seconds it lasted; waiting: from the start of the part until the first
-    row went through it; caught_up: from its start until all is fresh; rows: that were captured from
-    its stop until then; course: (seconds since it was stopped, rows behind)."""
+    row went through it; caught_up: from its start until all that was captured before is in every
+    sink; rows: how many those were that it had not let through; course: (seconds since it was
+    stopped, rows behind)."""
 
     part: str
     stopped: float
@@ -40,8 +38,8 @@ class Outage:
 
     @property
     def rate(self) -> float:
-        """Rows a second while catching up."""
-        return self.rows / max(self.caught_up - self.waiting, 0.1)
+        """Rows a second from its start on."""
+        return self.rows / self.caught_up
 
 
 def outage(rail: Rail, backlog: Backlog, part: str, rate: float, seconds: float) -> Outage:
@@ -57,17 +55,17 @@ def outage(rail: Rail, backlog: Backlog, part: str, rate: float, seconds: float)
         while time.monotonic() < stopped + seconds:
             watch.look()
         line.start_part(rail.settings, part)
-        started = time.monotonic()
+        started, waited = time.monotonic(), hops.numbers(Lane.STREAM)
         stood = watch.passed
         waiting = 0.0
-        while not watch.fresh:
+        while not passed_all(watch.landed, waited):
             watch.look()
             if watch.passed > stood and not waiting:
                 waiting = time.monotonic() - started
             if time.monotonic() > started + _PATIENCE:
                 raise Terminal(f"{part} has not caught up after {_PATIENCE:.0f} s", part="bench")
         caught_up = time.monotonic() - started
-        rows = hops.captured(Lane.STREAM) - before
+        rows = sum(waited.values()) - before
     rail.settle()
     return Outage(part, started - stopped, waiting, caught_up, rows, watch.course)
 
@@ -78,22 +76,16 @@ class Watch:
     def __init__(self, hops: Hops) -> None:
         self._hops = hops
         self._since = time.monotonic()
-        self._seen: deque[tuple[float, dict[int, int]]] = deque()
         self.course: list[tuple[float, int]] = []
+        self.landed: dict[int, int] = {}
         self.passed = 0
-        self.fresh = False
 
     def look(self) -> None:
         """Take a pause and look."""
         time.sleep(_EVERY)
         now = time.monotonic()
-        landed, captured = self._hops.landed(Lane.STREAM), self._hops.numbers(Lane.STREAM)
-        self._seen.append((now, captured))
-        while len(self._seen) > 1 and self._seen[1][0] <= now - _FRESH:
-            self._seen.popleft()
-        at, then = self._seen[0]
-        self.passed = sum(landed.values())
-        self.fresh = at <= now - _FRESH and passed_all(landed, then)
+        self.landed, captured = self._hops.landed(Lane.STREAM), self._hops.numbers(Lane.STREAM)
+        self.passed = sum(self.landed.values())
         if len(self.course) % 20 == 19:
             say(f"  {now - self._since:.0f} s: {sum(captured.values()) - self.passed:,} rows behind")
         self.course.append((round(now - self._since, 1), max(0, sum(captured.values()) - self.passed)))
@@ -112,6 +104,6 @@ def tell(report: Report, name: str, run: Outage) -> None:
     report.add(f"{name}.caught_up", "s", run.caught_up)
     report.add(f"{name}.rate", "rows/s", run.rate)
     say(
-        f"  {run.part}: stopped for {run.stopped:.0f} s, at work again after {run.waiting:.1f} s, fresh "
+        f"  {run.part}: stopped for {run.stopped:.0f} s, at work again after {run.waiting:.1f} s, caught up "
         f"after {run.caught_up:.1f} s: {run.rate:,.0f} rows/s meanwhile"
     )

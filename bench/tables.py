@@ -141,7 +141,7 @@ def outage(figures: Figures) -> str:
         ]
         for name in names
     ]
-    return table(["stopped", "for s", "at work again after s", "fresh after s", "rows/s meanwhile"], rows)
+    return table(["stopped", "for s", "at work again after s", "caught up after s", "rows/s meanwhile"], rows)
 
 
 def backpressure(figures: Figures) -> str:

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import polars as pl
 import pyarrow as pa
@@ -17,6 +17,7 @@ from sinks.latest_few import FewRow
 from sinks.themes.build import pl_type
 from sinks.themes.plan import FeedPlan, ResourcePlan
 
+T = TypeVar("T")
 _UTC = pa.timestamp("us", "UTC")
 #: Rows of one block: each is in memory three times over while it is made and sent.
 BLOCK_ROWS = 30_000
@@ -111,22 +112,20 @@ def table_rows(rows: Sequence[Rows]) -> pl.DataFrame:
 def blocks(rows: Iterable[Sequence[Rows]], few: Sequence[Few]) -> Iterator[pl.DataFrame]:
     """All rows of one store, in blocks for an insert each. rows: those of one feed and partition
     together. A block is made when it is asked for: what waits is in memory already."""
-    part: list[pl.DataFrame] = []
-    for frame in chain((table_rows(some) for each in rows for some in _cut(each)), few_rows(few)):
-        part.append(frame)
-        if sum(each.height for each in part) >= BLOCK_ROWS:
-            yield pl.concat(part, how="diagonal")
-            part = []
-    if part:
-        yield pl.concat(part, how="diagonal")
+    frames = (table_rows(some) for each in rows for some in _cut(each, lambda rows: rows.frame.height))
+    for some in _cut(chain(frames, few_rows(few)), lambda frame: frame.height):
+        yield pl.concat(some, how="diagonal")
 
 
-def _cut(rows: Sequence[Rows]) -> Iterator[list[Rows]]:
-    part: list[Rows] = []
-    for some in rows:
-        part.append(some)
-        if sum(each.frame.height for each in part) >= BLOCK_ROWS:
+def _cut(items: Iterable[T], height: Callable[[T], int]) -> Iterator[list[T]]:
+    """Neighbours together until they have a block's rows."""
+    part: list[T] = []
+    rows = 0
+    for item in items:
+        part.append(item)
+        rows += height(item)
+        if rows >= BLOCK_ROWS:
             yield part
-            part = []
+            part, rows = [], 0
     if part:
         yield part

@@ -77,7 +77,7 @@ def test_who_was_overtaken_and_by_how_much() -> None:
     assert overtaken((commits[:1], seen[:1])) == []
 
 
-def test_all_is_fresh_when_every_partition_has_come_so_far() -> None:
+def test_all_has_landed_when_every_partition_has_come_so_far() -> None:
     assert passed_all({0: 5, 1: 7}, {0: 5, 1: 6})
     assert not passed_all({0: 5}, {0: 5, 1: 1})
 
@@ -130,10 +130,10 @@ def test_an_outage_is_over_when_what_was_there_has_landed(monkeypatch: pytest.Mo
     monkeypatch.setattr("bench.outage.time.monotonic", lambda: float(next(clock)))
     monkeypatch.setattr("bench.outage.time.sleep", lambda _seconds: None)
     watch = Watch(cast(Hops, Standing(({0: 0}, {0: 50}), ({0: 40}, {0: 90}), ({0: 90}, {0: 120}))))
-    fresh = []
+    over = []
     for _ in range(3):
         watch.look()
-        fresh.append(watch.fresh)
-    assert fresh == [False, False, True]
+        over.append(passed_all(watch.landed, {0: 90}))
+    assert over == [False, False, True]
     assert watch.passed == 90
     assert watch.course == [(1.0, 50), (2.0, 50), (3.0, 30)]
