@@ -78,14 +78,17 @@ class Watch:
         self._since = time.monotonic()
         self.course: list[tuple[float, int]] = []
         self.landed: dict[int, int] = {}
-        self.passed = 0
+
+    @property
+    def passed(self) -> int:
+        """Changes that have landed everywhere."""
+        return sum(self.landed.values())
 
     def look(self) -> None:
         """Take a pause and look."""
         time.sleep(_EVERY)
         now = time.monotonic()
         self.landed, captured = self._hops.landed(Lane.STREAM), self._hops.numbers(Lane.STREAM)
-        self.passed = sum(self.landed.values())
         if len(self.course) % 20 == 19:
             say(f"  {now - self._since:.0f} s: {sum(captured.values()) - self.passed:,} rows behind")
         self.course.append((round(now - self._since, 1), max(0, sum(captured.values()) - self.passed)))

@@ -34,7 +34,7 @@ def config(port: int, data: Path, memory: int) -> str:
         "appendonly": "yes",
         "appendfsync": "always",
         "aof-use-rdb-preamble": "yes",
-        # A quarter of the disk saved takes half of the CPU of writing the file anew.
+        # It would save a quarter of the disk for a half more CPU whenever the file is written anew.
         "rdbcompression": "no",
         "auto-aof-rewrite-percentage": 100,
         # Some two seconds of loading after a crash. At 64 MB a few thousand records, changed again and again,

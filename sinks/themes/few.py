@@ -13,8 +13,8 @@ from sinks.contributions import key_prefix
 from sinks.latest import VERSION_WIDTH
 from sinks.latest_few import FewLatest, FewRow
 from sinks.plain_texts import Spell, json_speller, json_string, text_speller
-from sinks.themes.build import DELETED, SET, golden_key, theme_keys_of, tombstone
-from sinks.themes.landing import Landing
+from sinks.themes.build import DELETED, SET, theme_keys_of
+from sinks.themes.landing import Landing, in_redis, withdrawn
 from sinks.themes.plan import FeedPlan, ResourcePlan
 from sinks.themes.rows import Few
 
@@ -53,7 +53,7 @@ def land_few(
         if old is not None and old[VERSION_WIDTH + 1 :] != value[VERSION_WIDTH + 1 :]:
             for feed, former, now in zip(feeds, theme_keys_of(old), keys, strict=False):
                 if former is not None and former != now:
-                    landing.changes.append((*_place(feed, former, row.key), tombstone(version)))
+                    landing.changes.append(withdrawn(feed.plan, former, row.key, version))
         landing.keys.append(prefix + row.key.encode())
         landing.values.append(value)
     _withdraw_overtaken(landing, reduced, feeds, final)
@@ -62,7 +62,7 @@ def land_few(
             key = keys[number]
             if key is not None:
                 text = _contribution(feed, row, partition)
-                landing.changes.append((*_place(feed, key, row.key), text.encode()))
+                landing.changes.append((*in_redis(feed.plan, key, row.key), text.encode()))
 
 
 def is_plain(plan: ResourcePlan) -> bool:
@@ -132,8 +132,4 @@ def _withdraw_overtaken(
     for number, source_key, key in sorted(through):
         version, keys = final[source_key]
         if key != keys[number]:
-            landing.changes.append((*_place(feeds[number], key, source_key), tombstone(version)))
-
-
-def _place(feed: _Feed, theme_key: str, source_key: str) -> tuple[bytes, bytes]:
-    return golden_key(feed.plan.store, theme_key), f"{feed.plan.source}/{source_key}".encode()
+            landing.changes.append(withdrawn(feeds[number].plan, key, source_key, version))

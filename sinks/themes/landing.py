@@ -72,9 +72,8 @@ def land(
             for old, new in zip(known, values, strict=True)
         ]
     )
-    left_out = _left_out(reduced, built, plan)
-    _withdraw(landing, frame, built, known, values, fresh, plan, left_out)
-    _withdraw_overtaken(landing, reduced, built, plan, left_out)
+    _withdraw(landing, reduced, built, known, values, fresh, plan)
+    _withdraw_overtaken(landing, reduced, built, plan)
     _set(landing, built, fresh, plan)
     if fresh.all():
         landing.keys += keys
@@ -104,13 +103,7 @@ def land_held(
         for feed, theme_key in zip(plan.feeds, theme_keys_of(old), strict=True):
             if theme_key is None:
                 continue
-            landing.changes.append(
-                (
-                    golden_key(feed.store, theme_key),
-                    _source_field(feed, source_key),
-                    held_flag(version, commit),
-                )
-            )
+            landing.changes.append((*in_redis(feed, theme_key, source_key), held_flag(version, commit)))
             row: dict[str, object] = {"station": plan.station, "resource": plan.resource, "feed": feed.number}
             landing.held.append(
                 (feed.store, {**row, "source_key": source_key, "version": text, "held_since": commit})
@@ -120,7 +113,7 @@ def land_held(
 def withdrawals(plan: ResourcePlan, source_key: str, known: bytes, version: bytes) -> list[Change]:
     """Take a contribution out of every golden record that it is in."""
     return [
-        (golden_key(feed.store, theme_key), _source_field(feed, source_key), tombstone(version))
+        withdrawn(feed, theme_key, source_key, version)
         for feed, theme_key in zip(plan.feeds, theme_keys_of(known), strict=False)
         if theme_key is not None
     ]
@@ -166,36 +159,41 @@ def _plain(value: Any) -> str | None:
     return None if value is None else str(value)
 
 
-def _source_field(feed: FeedPlan, source_key: str) -> bytes:
-    return f"{feed.source}/{source_key}".encode()
+def in_redis(feed: FeedPlan, theme_key: str, source_key: str) -> tuple[bytes, bytes]:
+    """A contribution's key and field in Redis."""
+    return golden_key(feed.store, theme_key), f"{feed.source}/{source_key}".encode()
 
 
-#: By source key and feed, the values of fields that the key's last change did not bring.
-_LeftOut = Mapping[tuple[str, int], dict[str, Any]]
+def withdrawn(
+    feed: FeedPlan,
+    theme_key: str,
+    source_key: str,
+    version: bytes,
+    left_out: Mapping[str, Any] | None = None,
+) -> Change:
+    """Take a contribution out of one golden record (build.tombstone)."""
+    return (*in_redis(feed, theme_key, source_key), tombstone(version, left_out))
 
 
-def _left_out(reduced: Latest, built: Built, plan: ResourcePlan) -> _LeftOut:
-    found: dict[tuple[str, int], dict[str, Any]] = {}
-    for key, items in reduced.left_out.items():
-        at = reduced.good["_key"].index_of(key)
-        if at is None:
-            continue
-        for feed, texts in zip(plan.feeds, built.texts, strict=True):
-            values = orjson.loads(texts[at])["f"]
-            kept = {name: values[name] for name, item, _ in feed.fields if item in items and name in values}
-            found[key, feed.number] = kept
-    return found
+def _left_out(
+    reduced: Latest, texts: pl.Series, at: int, source_key: str, feed: FeedPlan
+) -> dict[str, Any] | None:
+    """The values of fields that the last change of a key did not bring. texts: the feed's; at: its row."""
+    items = reduced.left_out.get(source_key)
+    if items is None:
+        return None
+    values = orjson.loads(texts[at])["f"]
+    return {name: values[name] for name, item, _ in feed.fields if item in items and name in values}
 
 
 def _withdraw(
     landing: Landing,
-    frame: pl.DataFrame,
+    reduced: Latest,
     built: Built,
     known: Sequence[bytes | None],
     values: Sequence[bytes],
     fresh: np.ndarray[Any, np.dtype[np.bool_]],
     plan: ResourcePlan,
-    left_out: _LeftOut,
 ) -> None:
     # In most batches nothing moves: then this is one pass of comparisons.
     tail = VERSION_WIDTH + 1
@@ -207,23 +205,21 @@ def _withdraw(
     if not moved:
         return
     # Deletes are among them: each value by itself out of its column would take ten times as long.
-    source_keys = frame["_key"].gather(moved).to_list()
+    source_keys = reduced.good["_key"].gather(moved).to_list()
     now = zip(*(keys.gather(moved).to_list() for keys in built.keys), strict=True)
     for at, source_key, theirs in zip(moved, source_keys, now, strict=True):
         old = known[at]
         assert old is not None
         version = values[at][:VERSION_WIDTH]
-        for feed, former, new in zip(plan.feeds, theme_keys_of(old), theirs, strict=False):
+        for feed, texts, former, new in zip(
+            plan.feeds, built.texts, theme_keys_of(old), theirs, strict=False
+        ):
             if former is not None and former != new:
-                gone = tombstone(version, left_out.get((source_key, feed.number)))
-                landing.changes.append(
-                    (golden_key(feed.store, former), _source_field(feed, source_key), gone)
-                )
+                kept = _left_out(reduced, texts, at, source_key, feed)
+                landing.changes.append(withdrawn(feed, former, source_key, version, kept))
 
 
-def _withdraw_overtaken(
-    landing: Landing, reduced: Latest, built: Built, plan: ResourcePlan, left_out: _LeftOut
-) -> None:
+def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: ResourcePlan) -> None:
     earlier = reduced.overtaken
     if earlier.height == 0:
         return
@@ -232,6 +228,7 @@ def _withdraw_overtaken(
         {
             "_key": reduced.good["_key"],
             "last": reduced.good["_version"],
+            "at": range(reduced.good.height),
             **{f"last{number}": keys for number, keys in enumerate(built.keys)},
         }
     )
@@ -243,9 +240,10 @@ def _withdraw_overtaken(
     for number, feed in enumerate(plan.feeds):
         there = pl.col(f"k{number}")
         elsewhere = moves.filter(there.is_not_null() & there.ne_missing(pl.col(f"last{number}")))
-        for source_key, former, version in elsewhere.select("_key", f"k{number}", "last").iter_rows():
-            gone = tombstone(version.encode(), left_out.get((source_key, feed.number)))
-            landing.changes.append((golden_key(feed.store, former), _source_field(feed, source_key), gone))
+        rows = elsewhere.select("_key", f"k{number}", "last", "at").iter_rows()
+        for source_key, former, version, at in rows:
+            kept = _left_out(reduced, built.texts[number], at, source_key, feed)
+            landing.changes.append(withdrawn(feed, former, source_key, version.encode(), kept))
 
 
 def _set(
