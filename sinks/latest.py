@@ -9,8 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
@@ -26,6 +28,8 @@ _DELETE, _TRUNCATE = ord("d"), ord("t")
 _HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype="S2")
 #: No key whose newest change is held.
 NO_HELD = pl.DataFrame(schema={"_key": pl.String, "_version": pl.String, "_commit": pl.Datetime("us", "UTC")})
+Places = npt.NDArray[np.integer[Any]]
+_SPENT = ["_epoch", "_pos", "_idx", "_part", "_unchanged", "_held"]
 _META = ("_op", "_epoch", "_pos", "_idx", "_part", "_commit", "_unchanged", "_key", "_held")
 
 
@@ -65,24 +69,57 @@ class Latest:
             yield Latest(good, NO_HELD, overtaken, None, self.left_out, self.unchanged)
 
 
-def latest(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> Latest:
-    """Reduce clean cars of one resource, in order of arrival. items: those to keep, typed."""
-    table = _joined(cars, items)
-    operations = table.column("_op").to_numpy()
-    any_held = bool(table.column("_held").to_numpy().any())
-    any_unchanged = table.column("_unchanged").null_count < table.num_rows
-    spent = ["_epoch", "_pos", "_idx", "_part", "_unchanged", *([] if any_held else ["_held"])]
-    frame = pl.from_arrow(table.append_column("_version", version_texts(table)).drop_columns(spent))
-    assert isinstance(frame, pl.DataFrame)
-    truncated = None
-    if (operations == _TRUNCATE).any():
-        frame, truncated = _after_truncate(frame)
-    good, overtaken, held = _last_by_key(frame, any_held)
-    left_out: dict[str, list[str]] = {}
-    unchanged: dict[str, list[str]] = {}
-    if any_unchanged:
-        good, left_out, unchanged = _fill(good, overtaken, _left_out(cars, items))
-    return Latest(good, held, overtaken, truncated, left_out, unchanged)
+Cars = tuple[Sequence[pa.RecordBatch], Mapping[str, pa.DataType]]
+
+
+def latest(resources: Sequence[Cars]) -> list[Latest]:
+    """Reduce clean cars: of each resource those that arrived, in order, and the items to keep, typed.
+
+    Sorted at once for all: with many resources each has few rows, and beginning costs more than they.
+    """
+    if not resources:
+        return []
+    joined = [_Joined.of(cars, items) for cars, items in resources]
+    found = []
+    for each, (cars, items), (last, before, held) in zip(joined, resources, _last(joined), strict=True):
+        good, overtaken = each.rows(last), each.rows(before)
+        left_out: dict[str, list[str]] = {}
+        unchanged: dict[str, list[str]] = {}
+        if each.any_unchanged:
+            good, left_out, unchanged = _fill(good, overtaken, _left_out(cars, items))
+        waiting = each.frame.select(NO_HELD.columns)[held] if len(held) else NO_HELD
+        found.append(Latest(good, waiting, overtaken, each.truncated, left_out, unchanged))
+    return found
+
+
+@dataclass(slots=True)
+class _Joined:
+    """All changes of one resource but truncates: _key, _version, _op, _commit, items. held: whether one is
+    held (a delete never is)."""
+
+    frame: pl.DataFrame
+    held: npt.NDArray[np.bool_]
+    truncated: tuple[str, int] | None
+    any_unchanged: bool
+
+    @classmethod
+    def of(cls, cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> _Joined:
+        table = _joined(cars, items)
+        operations = table.column("_op").to_numpy()
+        held = table.column("_held").to_numpy().astype(bool)
+        any_unchanged = table.column("_unchanged").null_count < table.num_rows
+        table = table.append_column("_version", version_texts(table)).drop_columns(_SPENT)
+        frame = pl.from_arrow(table)
+        assert isinstance(frame, pl.DataFrame)
+        truncated = None
+        if (operations == _TRUNCATE).any():
+            frame, truncated = _after_truncate(frame.with_columns(pl.Series("_held", held)))
+            operations, held = frame["_op"].to_numpy(), frame["_held"].to_numpy()
+            frame = frame.drop("_held")
+        return cls(frame, held & (operations != _DELETE), truncated, any_unchanged)
+
+    def rows(self, places: Places) -> pl.DataFrame:
+        return self.frame[places] if len(places) else self.frame.clear()
 
 
 def version_texts(table: pa.Table) -> pa.Array:
@@ -140,29 +177,47 @@ def _after_truncate(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, int]]
     return pl.concat([rest, deletes]), (version, last["_commit"].cast(pl.Int64)[0])
 
 
-def _last_by_key(frame: pl.DataFrame, any_held: bool) -> tuple[pl.DataFrame, pl.DataFrame, pl.DataFrame]:
-    """Good rows that are the last of their key, those that are not, and the held ones newer than both."""
+def _last(joined: Sequence[_Joined]) -> Iterator[tuple[Places, Places, Places]]:
+    """Of each resource, sorted by key: the places of the good rows that are the last of their key, of
+    those that are not, and of the held ones newer than both."""
     # Only the order is made here; each row's values are then moved once. Stable: of equal versions the
     # one that arrived later wins (the same change cleaned anew), and a good one over a held one.
-    is_held = pl.col("_held").fill_null(False) & (pl.col("_op") != _DELETE)
-    by = ["_key", "_version", ~is_held] if any_held else ["_key", "_version"]
-    rows = frame.select(pl.arg_sort_by(by, maintain_order=True)).to_series()
-    keys = frame["_key"].gather(rows)
-    held = NO_HELD
-    if any_held:
-        holds = frame.select(is_held).to_series().gather(rows)
-        held = frame.select(NO_HELD.columns)[rows.filter(holds & _is_last(keys))]
-        rows, keys = rows.filter(~holds), keys.filter(~holds)
-        frame = frame.drop("_held")
-    last = _is_last(keys)
-    if last.all():
-        return frame[rows], frame.clear(), held
-    return frame[rows.filter(last)], frame[rows.filter(~last)], held
+    sizes = [each.frame.height for each in joined]
+    group = np.repeat(np.arange(len(joined), dtype=np.uint32), sizes)
+    held = np.concatenate([each.held for each in joined])
+    by = {
+        "group": pl.Series(group),
+        "key": pl.concat([each.frame["_key"] for each in joined]),
+        "version": pl.concat([each.frame["_version"] for each in joined]),
+        "good": pl.Series(~held),
+    }
+    wanted = [
+        name for name, needed in zip(by, (len(joined) > 1, True, True, held.any()), strict=True) if needed
+    ]
+    frame = pl.DataFrame(by)
+    order = frame.select(pl.arg_sort_by(wanted, maintain_order=True)).to_series().to_numpy()
+    newest = order[:0]
+    if held.any():
+        holds = held[order]
+        newest = order[holds & _is_last(by["key"][order], group[order])]
+        order = order[~holds]
+    last = _is_last(by["key"][order], group[order])
+    found = [order[last], order[~last], newest]
+    starts = np.concatenate([[0], np.cumsum(sizes)])
+    cuts = [np.searchsorted(group[places], np.arange(len(joined) + 1)) for places in found]
+    for at, start in enumerate(starts[:-1]):
+        good, overtaken, waiting = (
+            places[cut[at] : cut[at + 1]] - start for places, cut in zip(found, cuts, strict=True)
+        )
+        yield good, overtaken, waiting
 
 
-def _is_last(keys: pl.Series) -> pl.Series:
+def _is_last(keys: pl.Series, groups: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
     """Of sorted keys, whether each is the last of its like."""
-    return keys.ne_missing(keys.shift(-1))
+    last = keys.ne_missing(keys.shift(-1)).to_numpy(writable=True)
+    last[:-1] |= groups[1:] != groups[:-1]
+    last[-1:] = True
+    return last
 
 
 def _left_out(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> dict[str, list[str]]:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from typing import TypeVar
 
 from datarail.contract import Contract
@@ -20,7 +21,6 @@ from datarail.errors import Terminal
 from datarail.indicators import Indicator
 from datarail.position import Mark
 from datarail.settings import Settings
-from datarail.train import Car, as_batches
 from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores, key_prefix
 from sinks.indicators.counting import (
@@ -34,17 +34,27 @@ from sinks.indicators.counting import (
 )
 from sinks.indicators.plan import ResourcePlan, fingerprint, plan_station
 from sinks.indicators.totals import RedisTotals
-from sinks.latest import VERSION_WIDTH, latest
-from sinks.latest_few import latest_few
+from sinks.latest import VERSION_WIDTH, Latest
+from sinks.latest_few import FewLatest
 from sinks.partition import Partition, gathered, mark_after, not_void, truncate_note
 from sinks.past import Past
 from sinks.port import Arrival
 from sinks.redis_calls import connect
+from sinks.reduced import Reduced, last_of_each
 from sinks.texts import as_bytes
 
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
 T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """Trains of one partition. counted: the totals have them already."""
+
+    part: Partition
+    arrivals: Sequence[Arrival]
+    counted: bool
 
 
 class IndicatorsSink:
@@ -98,6 +108,7 @@ class IndicatorsSink:
         by_place: dict[Place, list[Arrival]] = {}
         for arrival in arrivals:
             by_place.setdefault((arrival.topic, arrival.partition), []).append(arrival)
+        batches: list[_Batch] = []
         for place, some in by_place.items():
             part = self._open[place]
             # Handed over again after an error: what has got through has.
@@ -108,8 +119,17 @@ class IndicatorsSink:
                 ([arrival for arrival in new if arrival.offset >= remote], False),
             ):
                 if chosen:
-                    self._land(part, chosen, counted=counted)
-                    self._unsaid.add(place)
+                    batches.append(_Batch(part, chosen, counted))
+        cars = [gathered(batch.arrivals, self._plans.get(batch.part.station, {})) for batch in batches]
+        asked = [
+            (self._plans[batch.part.station][resource], some)
+            for batch, theirs in zip(batches, cars, strict=True)
+            for resource, some in theirs.items()
+        ]
+        found = iter(last_of_each(asked, is_plain))
+        for batch, theirs in zip(batches, cars, strict=True):
+            self._land(batch, {resource: next(found) for resource in theirs})
+            self._unsaid.add((batch.part.topic, batch.part.number))
 
     def flush(self) -> dict[Place, Mark]:
         for place in sorted(self._moved):
@@ -158,7 +178,8 @@ class IndicatorsSink:
         mark = self._past.mark(part.topic, part.number)
         for resource, plan in self._plans.get(part.station, {}).items():
             for car in self._past.changes(part.station, resource, plan.items, part.number, mark.offset):
-                _, keys, values, notes = self._changes(part, {resource: [car]})
+                [reduced] = last_of_each([(plan, [car])], is_plain)
+                _, keys, values, notes = self._changes(part, {resource: reduced})
                 part.contributions.put(keys, values, None, notes)
         self._totals.replace(part.topic, part.number, self._counted(part), mark)
         # The mark last: without it the next start begins again.
@@ -179,13 +200,12 @@ class IndicatorsSink:
 
     # -- a batch of one partition
 
-    def _land(self, part: Partition, arrivals: Sequence[Arrival], *, counted: bool) -> None:
-        """counted: the totals have these trains already."""
-        cars = gathered(arrivals, self._plans.get(part.station, {}))
-        mark = mark_after(arrivals, part.mark)
-        totals, keys, values, notes = self._changes(part, cars)
+    def _land(self, batch: _Batch, reduced: Mapping[str, Reduced]) -> None:
+        part = batch.part
+        mark = mark_after(batch.arrivals, part.mark)
+        totals, keys, values, notes = self._changes(part, reduced)
         place = (part.topic, part.number)
-        if counted:
+        if batch.counted:
             part.contributions.put(keys, values, mark, notes)
         elif any(totals.values()):
             self._add(part, totals, mark)
@@ -212,24 +232,23 @@ class IndicatorsSink:
         part.remote = mark
 
     def _changes(
-        self, part: Partition, cars: Mapping[str, list[Car]]
+        self, part: Partition, by_resource: Mapping[str, Reduced]
     ) -> tuple[Totals, list[bytes], list[bytes], list[tuple[str, bytes]]]:
         """What a batch does to the totals, and the contributions and notes that go with it."""
         totals: Totals = {}
         keys: list[bytes] = []
         values: list[bytes] = []
         notes: list[tuple[str, bytes]] = []
-        for resource, some in cars.items():
+        for resource, reduced in by_resource.items():
             plan = self._plans[part.station][resource]
-            reduced = latest_few(some, plan.items) if is_plain(plan) else None
-            if reduced is not None:
+            if isinstance(reduced, FewLatest):
                 truncated = part.truncated(resource)
                 good = reduced.without_void(truncated).good
                 own = [key_prefix(resource) + row.key.encode() for row in good]
                 known = part.without_void(part.contributions.get(own), truncated) if own else []
                 now = contributions_few(good, plan)
             else:
-                own, known, now = self._many(part, plan, some, totals, notes)
+                own, known, now = self._many(part, plan, reduced, totals, notes)
             fresh = [
                 old is None or old[:VERSION_WIDTH] <= new[:VERSION_WIDTH]
                 for old, new in zip(known, now, strict=True)
@@ -245,14 +264,13 @@ class IndicatorsSink:
         self,
         part: Partition,
         plan: ResourcePlan,
-        cars: Sequence[Car],
+        reduced: Latest,
         totals: Totals,
         notes: list[tuple[str, bytes]],
     ) -> tuple[list[bytes], list[bytes | None], list[bytes]]:
         """Keys of the good changes, what was known of them, and what they contribute now; a truncate's
         part in the totals is added, and noted."""
         resource = plan.resource
-        reduced = latest(as_batches(cars), plan.items)
         truncated = part.truncated(resource)
         if reduced.truncated is not None and reduced.truncated[0].encode() > (truncated or b""):
             version = reduced.truncated[0].encode()

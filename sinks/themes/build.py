@@ -24,6 +24,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
+import numpy as np
 import orjson
 import polars as pl
 import pyarrow as pa
@@ -125,12 +126,14 @@ def _key_items(plan: ResourcePlan) -> tuple[str, ...]:
 
 
 def _sparse(frame: pl.DataFrame, plan: ResourcePlan) -> frozenset[str]:
-    lacking = {item: count for item in plan.items if (count := frame[column(item)].null_count())}
-    if lacking:
-        # Deletes have no values, and nobody reads what would be written of them.
-        gone = frame.select("_op", *map(column, lacking)).filter(pl.col("_op") == _DELETE)
-        lacking = {item: count - gone[column(item)].null_count() for item, count in lacking.items()}
-    return frozenset(item for item, count in lacking.items() if count)
+    lacking = [item for item in plan.items if frame[column(item)].null_count()]
+    if not lacking:
+        return frozenset()
+    # Deletes have no values, and nobody reads what would be written of them.
+    gone = frame[np.flatnonzero(frame["_op"].to_numpy() == _DELETE)]
+    return frozenset(
+        item for item in lacking if frame[column(item)].null_count() > gone[column(item)].null_count()
+    )
 
 
 def _text(item: str, shape: Shape) -> pl.Expr:

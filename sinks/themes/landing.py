@@ -205,8 +205,8 @@ def _withdraw(
     if not moved:
         return
     # Deletes are among them: each value by itself out of its column would take ten times as long.
-    source_keys = reduced.good["_key"].gather(moved).to_list()
-    now = zip(*(keys.gather(moved).to_list() for keys in built.keys), strict=True)
+    source_keys = reduced.good["_key"][moved].to_list()
+    now = zip(*(keys[moved].to_list() for keys in built.keys), strict=True)
     for at, source_key, theirs in zip(moved, source_keys, now, strict=True):
         old = known[at]
         assert old is not None

@@ -11,11 +11,12 @@ from collections.abc import Mapping, Sequence
 import orjson
 import polars as pl
 
-from datarail.train import Car, as_batches
+from datarail.train import Car
 from sinks.contributions import key_prefix
-from sinks.latest import VERSION_WIDTH, Latest, latest
-from sinks.latest_few import FewLatest, latest_few
+from sinks.latest import VERSION_WIDTH, Latest
+from sinks.latest_few import FewLatest
 from sinks.partition import Partition, not_void, truncate_note
+from sinks.reduced import Reduced, last_of_each
 from sinks.texts import as_bytes
 from sinks.themes.ahead import Ahead
 from sinks.themes.build import DELETED, homeless_texts, theme_keys_of
@@ -24,8 +25,6 @@ from sinks.themes.golden import Changes, Golden
 from sinks.themes.landing import Landing, former_values, land, land_held, with_former, withdrawals
 from sinks.themes.plan import ResourcePlan
 from sinks.themes.table import Cleared
-
-Reduced = Latest | FewLatest
 
 #: Source keys of one resource made ready at a time: Redis is told of some while the next are.
 AT_ONCE = 8192
@@ -38,14 +37,18 @@ class Making:
         self._plans = plans
         self._golden = golden
 
-    def reduced(self, part: Partition, cars: Mapping[str, list[Car]]) -> dict[str, Reduced]:
-        """The last change of each source key, by resource. It asks nothing of the partition's stores."""
-        found: dict[str, Reduced] = {}
-        for resource, some in cars.items():
-            plan = self._plans[part.station][resource]
-            few = latest_few(some, plan.items) if is_plain(plan) else None
-            found[resource] = few or latest(as_batches(some), plan.items)
-        return found
+    def reduced(
+        self, batches: Sequence[tuple[Partition, Mapping[str, list[Car]]]]
+    ) -> list[dict[str, Reduced]]:
+        """Of each partition's cars, the last change of each source key, by resource. It asks nothing of
+        the partitions' stores."""
+        asked = [
+            (self._plans[part.station][resource], some)
+            for part, cars in batches
+            for resource, some in cars.items()
+        ]
+        found = iter(last_of_each(asked, is_plain))
+        return [{resource: next(found) for resource in cars} for _, cars in batches]
 
     def landing(
         self, part: Partition, by_resource: Mapping[str, Reduced], ahead: Ahead | None = None
@@ -90,7 +93,8 @@ class Making:
             if ahead is not None:
                 ahead.tell(landing.changes)
         if reduced.held.height:
-            held = reduced.held.with_columns(pl.col("_commit").cast(pl.Int64)).rows()
+            commits = reduced.held["_commit"].cast(pl.Int64)
+            held = list(zip(reduced.held["_key"], reduced.held["_version"], commits, strict=True))
             self._gather_held(landing, part, plan, held, truncated, start)
 
     def _gather_few(self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: FewLatest) -> None:

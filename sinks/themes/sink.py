@@ -29,10 +29,11 @@ from sinks.past import Past
 from sinks.planned import FRESH, flush_after, lateness
 from sinks.port import Arrival
 from sinks.redis_calls import connect
+from sinks.reduced import Reduced
 from sinks.themes.ahead import Ahead
 from sinks.themes.golden import Golden
 from sinks.themes.landing import Landing
-from sinks.themes.making import Making, Reduced
+from sinks.themes.making import Making
 from sinks.themes.plan import fingerprint, plan_station
 from sinks.themes.table import ThemeTables, Waiting
 
@@ -108,13 +109,17 @@ class ThemesSink:
         by_place: dict[Place, list[Arrival]] = {}
         for arrival in arrivals:
             by_place.setdefault((arrival.topic, arrival.partition), []).append(arrival)
-        for place, some in by_place.items():
-            if self._late is None:
-                self._late = lateness(some[0])
-            part = self._open[place]
-            reduced = self._making.reduced(part, gathered(some, self._plans.get(part.station, {})))
-            self._settle(place)  # what was reduced meanwhile asks nothing of the partition
-            self._write(part, reduced, mark_after(some, part.mark))
+        if self._late is None and arrivals:
+            self._late = lateness(arrivals[0])
+        # What is reduced while a batch before is being told asks nothing of the partitions.
+        cars = [
+            (part := self._open[place], gathered(some, self._plans.get(part.station, {})))
+            for place, some in by_place.items()
+        ]
+        reduced = self._making.reduced(cars)
+        for (part, _), some, theirs in zip(cars, by_place.values(), reduced, strict=True):
+            self._settle((part.topic, part.number))
+            self._write(part, theirs, mark_after(some, part.mark))
 
     @property
     def full(self) -> bool:
@@ -228,9 +233,8 @@ class ThemesSink:
         rows = 0
         for resource, plan in self._plans.get(part.station, {}).items():
             for car in self._past.changes(part.station, resource, plan.items, part.number, mark.offset):
-                self._land(
-                    part, self._making.landing(part, self._making.reduced(part, {resource: [car]})), None
-                )
+                [reduced] = self._making.reduced([(part, {resource: [car]})])
+                self._land(part, self._making.landing(part, reduced), None)
                 rows += car.num_rows
                 if self._tables.full:
                     self._tables.flush()

@@ -14,6 +14,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from polars.testing import assert_frame_equal
 from rocksdict import Cache
 from trains import Maker, Row
 
@@ -21,7 +22,7 @@ from datarail.errors import Transient
 from datarail.position import Identity, Mark
 from datarail.themes import Theme
 from sinks.contributions import Contributions, key_prefix
-from sinks.indicators.counting import count_few, count_many
+from sinks.indicators.counting import count_few, count_many, weighed
 from sinks.indicators.plan import Measure, ResourcePlan
 from sinks.latest import latest, version_texts
 from sinks.texts import dates, escaped, needs_escape
@@ -32,21 +33,16 @@ ITEMS = {"name": pa.utf8()}
 # -- reducing
 
 
-@settings(deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("uudt"), st.integers(0, 2), st.integers(0, 12), st.booleans()),
-        min_size=1,
-        max_size=12,
-        unique_by=lambda change: change[2],
-    ),
-    st.integers(1, 4),
+_CHANGES = st.lists(
+    st.tuples(st.sampled_from("uudt"), st.integers(0, 2), st.integers(0, 12), st.booleans()),
+    min_size=1,
+    max_size=12,
+    unique_by=lambda change: change[2],
 )
-def test_what_wins_is_the_newest_identity_however_it_arrives(
-    changes: list[tuple[Any, ...]], cut: int
-) -> None:
-    maker = Maker("t.sys", items=("name",))
-    rows = [
+
+
+def _rows(changes: list[tuple[Any, ...]]) -> list[Row]:
+    return [
         Row(
             key="" if op == "t" else str(key),
             op=op,
@@ -56,8 +52,20 @@ def test_what_wins_is_the_newest_identity_however_it_arrives(
         )
         for op, key, position, held in changes
     ]
-    cars = [maker.train(rows[start : start + cut]).cars[0] for start in range(0, len(rows), cut)]
-    reduced = latest(cars, ITEMS)
+
+
+def _cars(rows: list[Row], cut: int) -> list[Any]:
+    maker = Maker("t.sys", items=("name",))
+    return [maker.train(rows[start : start + cut]).cars[0] for start in range(0, len(rows), cut)]
+
+
+@settings(deadline=None)
+@given(_CHANGES, st.integers(1, 4))
+def test_what_wins_is_the_newest_identity_however_it_arrives(
+    changes: list[tuple[Any, ...]], cut: int
+) -> None:
+    rows = _rows(changes)
+    reduced = latest([(_cars(rows, cut), ITEMS)])[0]
     expected: dict[str, str | None] = {}
     held_keys: set[str] = set()
     for change in sorted(rows, key=lambda change: change.pos or 0):
@@ -76,6 +84,21 @@ def test_what_wins_is_the_newest_identity_however_it_arrives(
     }
     assert found == expected
     assert set(reduced.held["_key"]) == held_keys
+
+
+@settings(deadline=None)
+@given(st.lists(_CHANGES, max_size=4), st.integers(1, 4))
+def test_resources_reduced_together_are_as_each_alone(
+    resources: list[list[tuple[Any, ...]]], cut: int
+) -> None:
+    asked = [(_cars(_rows(changes), cut), ITEMS) for changes in resources]
+    together = latest(asked)
+    assert len(together) == len(asked)
+    for found, one in zip(together, asked, strict=True):
+        alone = latest([one])[0]
+        for name in ("good", "held", "overtaken"):
+            assert_frame_equal(getattr(found, name), getattr(alone, name))
+        assert found.truncated == alone.truncated
 
 
 @settings(deadline=None)
@@ -150,7 +173,8 @@ def test_few_and_many_rows_count_alike(gone: list[tuple[str, ...]], come: list[t
     )
     plan = ResourcePlan("r", measures, items)
     rows = [["".join(f"{text}\x1f" for text in row).encode() for row in some] for some in (gone, come)]
-    assert count_few(rows[0], rows[1], plan) == count_many(rows[0], rows[1], plan)
+    weights = weighed(rows[0], rows[1])
+    assert count_few(weights, plan) == count_many(weights, plan)
 
 
 # -- merging
@@ -243,5 +267,6 @@ def test_contributions_are_written_with_their_mark_and_found_again(tmp_path: Pat
 def test_sums_are_exact() -> None:
     plan = ResourcePlan("r", (Measure("sum", "a", (), None, (), 2),), {"a": pa.decimal128(18, 2)})
     rows = [b"0.10\x1f"] * 300
-    assert count_many([], rows, plan) == {"sum": {"[]": 3000}} == count_few([], rows, plan)
+    weights = weighed([], rows)
+    assert count_many(weights, plan) == {"sum": {"[]": 3000}} == count_few(weights, plan)
     assert Decimal(3000).scaleb(-2) == Decimal("30.00")

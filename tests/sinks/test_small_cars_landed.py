@@ -109,7 +109,7 @@ def test_themes(first: list[Any], second: list[Any], truncated: int | None, at_o
         few = latest_few(some, TYPES)
         assert few is not None
         few = few.without_void(void)
-        many = not_void(latest(as_batches(some), TYPES), void)
+        many = not_void(latest([(as_batches(some), TYPES)])[0], void)
         assert [each.key for each in few.good] == many.good["_key"].to_list()
         assert [each.version for each in few.good] == many.good["_version"].to_list()
         held = [(row.key, row.version, row.commit) for row in few.held]
@@ -144,7 +144,7 @@ def test_indicators(batch: list[Any]) -> None:
     some = cars(batch)
     few = latest_few(some, items)
     assert few is not None
-    many = latest([car.batch() for car in some], items)
+    many = latest([([car.batch() for car in some], items)])[0]
     assert contributions_few(few.good, plan) == as_bytes(contributions(many.good, plan))
     assert len(few.overtaken) == many.overtaken.height
     assert {each[:4] for each in few.overtaken} == {
