@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -19,6 +19,10 @@ from sinks.history import arriving
 from sinks.history.tables import DATABASE, UNCHANGED_ITEMS, Tables, table_name
 from sinks.planned import FRESH, Block, Range
 from sinks.port import Arrival
+
+#: Rows of one insert, unless one car has more: it is in memory three times over while it is made and
+#: sent, and larger ones cost the server hardly less.
+BLOCK_ROWS = 100_000
 
 
 class _Piece(NamedTuple):
@@ -56,6 +60,28 @@ def _piece(rows: pa.RecordBatch, origins: Sequence[tuple[Arrival, int]]) -> _Pie
     )
 
 
+def _blocks(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
+    """Pieces of a table together, up to BLOCK_ROWS rows. The same pieces are cut in the same places."""
+    block: list[_Piece] = []
+    rows = 0
+    for piece in pieces:
+        if block and rows + piece.rows.num_rows > BLOCK_ROWS:
+            yield block
+            block, rows = [], 0
+        block.append(piece)
+        rows += piece.rows.num_rows
+    yield block
+
+
+def _table(pieces: Sequence[_Piece], schema: pa.Schema) -> pa.Table:
+    rows = pa.Table.from_batches([piece.rows for piece in pieces], schema)
+    partitions = np.concatenate([piece.partitions for piece in pieces])
+    offsets = np.concatenate([piece.offsets for piece in pieces])
+    rows = rows.append_column("_partition", pa.array(partitions))
+    rows = rows.append_column("_offset", pa.array(offsets))
+    return rows.append_column(UNCHANGED_ITEMS, unchanged_items(rows))
+
+
 class HistoryLanding:
     """sinks.planned.Landing of the history."""
 
@@ -70,18 +96,14 @@ class HistoryLanding:
         self.tables = Tables()
 
     def blocks(self, arrivals: list[Arrival], ranges: Sequence[Range]) -> Iterator[Block]:
-        """One block per resource and set of columns: as few and as large as can be."""
+        """Of each resource and set of columns as few blocks as can be."""
         gathered: dict[tuple[str, pa.Schema], list[_Piece]] = {}
         for table, piece in _pieces(arrivals):
             gathered.setdefault((table, piece.rows.schema), []).append(piece)
         for (table, schema), pieces in gathered.items():
-            rows = pa.Table.from_batches([piece.rows for piece in pieces], schema)
-            partitions = np.concatenate([piece.partitions for piece in pieces])
-            offsets = np.concatenate([piece.offsets for piece in pieces])
-            rows = rows.append_column("_partition", pa.array(partitions))
-            rows = rows.append_column("_offset", pa.array(offsets))
-            rows = rows.append_column(UNCHANGED_ITEMS, unchanged_items(rows))
-            yield Block(table, rows, f"{zlib.crc32(str(schema).encode()):08x}")
+            shape = f"{zlib.crc32(str(schema).encode()):08x}"
+            for number, some in enumerate(_blocks(pieces)):
+                yield Block(table, _table(some, schema), f"{shape}/{number}" if number else shape)
 
     def prepare(self, store: ClickHouse, block: Block) -> None:
         if self.tables.prepare(store, block.table, block.rows.schema):

@@ -14,7 +14,7 @@ from datarail.settings import ClickHouse as Address
 from datarail.settings import Settings
 from datarail.topics import train as train_topic
 from sinks.clickhouse import ClickHouse
-from sinks.history import open_sink
+from sinks.history import landing, open_sink
 from sinks.planned import PlannedSink
 from sinks.port import Sink
 
@@ -172,6 +172,16 @@ class TestHistory(SinkContract):
             f"SELECT _lane, `编号`, `a\\`b` FROM history.`{station}.odd-Name_1` ORDER BY _lane"
         )
         assert rows == [[0, "1", "y\n"], [1, "1", "x"]]
+
+
+class TestHistoryInSeveralBlocks(TestHistory):
+    """The same where a flush of one table is more than one insert."""
+
+    steps = range(5, 21, 3)
+
+    @pytest.fixture(autouse=True)
+    def small_blocks(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(landing, "BLOCK_ROWS", 4)
 
 
 def test_clickhouse_that_is_not_there_is_transient(servers: Settings) -> None:
