@@ -244,28 +244,28 @@ def bit(bitmap: bytes | None, at: int) -> bool:
 def _fill(
     good: pl.DataFrame, overtaken: pl.DataFrame, by_version: dict[str, list[str]]
 ) -> tuple[pl.DataFrame, dict[str, list[str]], dict[str, list[str]]]:
-    # Only rows whose items asked for were not sent come here, one by one: large texts are
-    # seldom keys, fields or dimensions.
-    open_rows = good.with_row_index("_row").filter(
-        pl.col("_version").is_in(list(by_version)) & (pl.col("_op") != _DELETE)
+    """The good rows with what their last change left out and an earlier one of the batch had sent;
+    left_out and unchanged of `Latest`."""
+    asking = pl.DataFrame(
+        {"_row": np.arange(good.height), "_key": good["_key"], "_version": good["_version"]}
     )
-    left_out: dict[str, list[str]] = {}
-    unchanged: dict[str, list[str]] = {}
-    for row, key, version in open_rows.select("_row", "_key", "_version").iter_rows():
-        earlier = overtaken.filter(pl.col("_key") == key).reverse()
-        missing = left_out[key] = by_version[version]
-        for former in earlier.iter_rows(named=True):
-            sent = [item for item in missing if item not in by_version.get(former["_version"], ())]
-            for item in sent:
-                good = with_value(good, row, column(item), former[column(item)])
-            missing = [item for item in missing if item not in sent]
-        if missing:
-            unchanged[key] = missing
-    return good, left_out, unchanged
+    asking = asking.filter(asking["_version"].is_in(list(by_version)) & (good["_op"] != _DELETE))
+    left_out = {key: by_version[version] for _, key, version in asking.iter_rows()}
+    unchanged = {key: list(items) for key, items in left_out.items()}
+    for item in {item: None for items in left_out.values() for item in items}:
+        silent = [version for version, items in by_version.items() if item in items]
+        told = overtaken.filter(~overtaken["_version"].is_in(silent))
+        value = pl.when(pl.col("_op") != _DELETE).then(pl.col(column(item)))
+        told = told.select("_key", former=value).unique("_key", keep="last", maintain_order=True)
+        mended = asking.filter(asking["_version"].is_in(silent)).join(told, on="_key")
+        good = good.with_columns(placed(good[column(item)], mended["_row"].to_numpy(), mended["former"]))
+        for key in mended["_key"]:
+            unchanged[key].remove(item)
+    return good, left_out, {key: items for key, items in unchanged.items() if items}
 
 
-def with_value(frame: pl.DataFrame, row: int, name: str, value: object) -> pl.DataFrame:
-    """The frame with one value replaced, null included (a Series of Polars takes none)."""
-    series = frame[name]
-    one = pl.Series(name, [value], dtype=series.dtype)
-    return frame.with_columns(pl.concat([series[:row], one, series[row + 1 :]]))
+def placed(values: pl.Series, rows: Sequence[int] | Places, others: pl.Series) -> pl.Series:
+    """A column with other values at some rows, nulls included."""
+    at = np.arange(len(values))
+    at[np.asarray(rows, dtype=np.int64)] = len(values) + np.arange(len(others))
+    return pl.concat([values, others])[at]

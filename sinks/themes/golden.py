@@ -22,7 +22,7 @@ from redis.exceptions import NoScriptError
 from datarail.errors import Terminal, Transient
 from datarail.position import Mark
 from sinks.redis_calls import passing, send
-from sinks.themes.build import GOLDEN_PREFIX, golden_key
+from sinks.themes.build import GOLDEN_PREFIX
 
 log = logging.getLogger(__name__)
 
@@ -151,12 +151,12 @@ class Golden:
                 remedy="started again, the sink derives the partition anew",
             )
 
-    def read(self, store: str, key: str, field: bytes) -> dict[str, Any] | None:
-        """The values of one contribution as it is now, by field; of one withdrawn, those that the change
-        did not bring that moved it away. None when there are none."""
+    def read(self, contributions: Sequence[tuple[bytes, bytes]]) -> list[dict[str, Any] | None]:
+        """The values, by field, of contributions (key and field) as they are now; of one withdrawn, those
+        that the change did not bring that moved it away. None where there are none."""
         with passing():
-            text = self._client.hget(golden_key(store, key), field)
-        return orjson.loads(text).get("f") if text is not None else None
+            texts = self._send([("HGET", key, field) for key, field in contributions])
+        return [orjson.loads(text).get("f") if text is not None else None for text in texts]
 
     def sources(self, station: str, partition: int) -> Iterator[tuple[bytes, list[bytes]]]:
         """Every golden record's key, with the fields that came by this partition of a station."""
@@ -214,15 +214,17 @@ class Golden:
         keys = [key, *changes.keys] if key else changes.keys
         return [len(keys), *keys, mark, known, *changes.arguments]
 
+    def _send(self, commands: list[tuple[Any, ...]]) -> list[Any]:
+        if self._cluster:
+            return [self._client.execute_command(*command) for command in commands]
+        return send(self._client, commands)
+
     def _call(self, calls: list[list[Any]]) -> list[Any]:
         for _ in range(2):
             try:
                 if not self._sha:
                     self._sha = self._client.script_load(_APPLY)
-                commands = [("EVALSHA", self._sha, *arguments) for arguments in calls]
-                if self._cluster:
-                    return [self._client.execute_command(*command) for command in commands]
-                return send(self._client, commands)
+                return self._send([("EVALSHA", self._sha, *arguments) for arguments in calls])
             except NoScriptError:  # Redis was started anew
                 self._sha = ""
         raise Transient("Redis forgets its scripts", part="redis")

@@ -15,10 +15,9 @@ import numpy as np
 import orjson
 import polars as pl
 
-from datarail.columns import column
 from datarail.contract import StoreName
 from sinks.contributions import key_prefix
-from sinks.latest import VERSION_WIDTH, Latest, with_value
+from sinks.latest import VERSION_WIDTH, Latest
 from sinks.texts import as_bytes
 from sinks.themes.build import (
     DELETED,
@@ -117,46 +116,6 @@ def withdrawals(plan: ResourcePlan, source_key: str, known: bytes, version: byte
         for feed, theme_key in zip(plan.feeds, theme_keys_of(known), strict=False)
         if theme_key is not None
     ]
-
-
-def former_values(
-    plan: ResourcePlan, known: bytes, contributions: Sequence[Mapping[str, Any] | None]
-) -> dict[str, str | None]:
-    """item → the text of its former value, from a contribution's fields as each feed has them now."""
-    values: dict[str, str | None] = {}
-    for feed, theme_key, fields in zip(plan.feeds, theme_keys_of(known), contributions, strict=False):
-        if theme_key is not None:
-            parts = [theme_key] if len(feed.key) == 1 else orjson.loads(theme_key)
-            values |= dict(zip(feed.key, parts, strict=True))
-        if fields is not None:
-            values |= {item: _plain(fields.get(name)) for name, item, _ in feed.fields}
-    return values
-
-
-def with_former(frame: pl.DataFrame, row: int, values: Mapping[str, str | None]) -> pl.DataFrame:
-    """The frame with former values put in for one row's unchanged items."""
-    for item, text in values.items():
-        name = column(item)
-        frame = with_value(frame, row, name, parsed(text, frame.schema[name]))
-    return frame
-
-
-def parsed(text: str | None, kind: pl.DataType) -> Any:
-    """A value from its text (the inverse of sinks.texts.as_text)."""
-    texts = pl.Series([text], dtype=pl.String)
-    if kind == pl.Boolean:
-        return None if text is None else text == "true"
-    if kind == pl.Date:
-        return texts.str.to_date("%Y-%m-%d")[0]
-    if isinstance(kind, pl.Datetime):
-        return texts.str.to_datetime("%Y-%m-%dT%H:%M:%S%.6fZ", time_unit="us", time_zone="UTC")[0]
-    return texts.cast(kind)[0]
-
-
-def _plain(value: Any) -> str | None:
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return None if value is None else str(value)
 
 
 def in_redis(feed: FeedPlan, theme_key: str, source_key: str) -> tuple[bytes, bytes]:

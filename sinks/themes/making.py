@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import orjson
 import polars as pl
 
 from datarail.train import Car
@@ -19,10 +18,10 @@ from sinks.partition import Partition, not_void, truncate_note
 from sinks.reduced import Reduced, last_of_each
 from sinks.texts import as_bytes
 from sinks.themes.ahead import Ahead
-from sinks.themes.build import DELETED, homeless_texts, theme_keys_of
 from sinks.themes.few import is_plain, land_few
+from sinks.themes.former import asked_of_redis, lacks, with_former
 from sinks.themes.golden import Changes, Golden
-from sinks.themes.landing import Landing, former_values, land, land_held, with_former, withdrawals
+from sinks.themes.landing import Landing, land, land_held, withdrawals
 from sinks.themes.plan import ResourcePlan
 from sinks.themes.table import Cleared
 
@@ -85,10 +84,9 @@ class Making:
         for some in reduced.parts(AT_ONCE):
             keys = [prefix + key for key in as_bytes(some.good["_key"])]
             known = part.without_void(part.contributions.get(keys), truncated) if keys else []
-            for key, items in some.unchanged.items():
-                at = some.good["_key"].index_of(key)
-                if at is not None:  # else of another part, or a truncate has made it void
-                    some.good = self._with_former(some.good, at, items, known[at], plan)
+            if lacking := lacks(some.good["_key"], some.unchanged, known):
+                answers = self._golden.read(asked_of_redis(lacking, some.good["_key"], plan))
+                some.good = with_former(some.good, lacking, answers, plan)
             land(landing, some, keys, known, plan, part.number)
             if ahead is not None:
                 ahead.tell(landing.changes)
@@ -124,22 +122,6 @@ class Making:
         there = dict(zip(keys, part.without_void(part.contributions.get(keys), truncated), strict=True))
         there |= dict(zip(landing.keys[start:], landing.values[start:], strict=True))
         land_held(landing, held, there, plan)
-
-    def _with_former(
-        self, frame: pl.DataFrame, at: int, items: list[str], old: bytes | None, plan: ResourcePlan
-    ) -> pl.DataFrame:
-        if old is None or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
-            return frame
-        key = frame["_key"][at]
-        texts = homeless_texts(old)
-        contributions = [
-            orjson.loads(texts[number])["f"]
-            if texts
-            else self._golden.read(feed.store, theme_key or "", f"{feed.source}/{key}".encode())
-            for number, (feed, theme_key) in enumerate(zip(plan.feeds, theme_keys_of(old), strict=True))
-        ]
-        former = former_values(plan, old, contributions)
-        return with_former(frame, at, {item: former.get(item) for item in items})
 
     def _truncate(self, part: Partition, plan: ResourcePlan, version: bytes) -> None:
         """Withdraw all older contributions of the resource, chunk by chunk. A crash between two

@@ -87,6 +87,51 @@ def test_what_wins_is_the_newest_identity_however_it_arrives(
 
 
 @settings(deadline=None)
+@given(
+    st.lists(
+        st.tuples(st.sampled_from("uuudt"), st.integers(0, 2), st.integers(0, 12), st.booleans()),
+        min_size=1,
+        max_size=12,
+        unique_by=lambda change: change[2],
+    ),
+    st.integers(1, 4),
+)
+def test_what_a_change_left_out_is_what_an_earlier_one_brought(
+    changes: list[tuple[Any, ...]], cut: int
+) -> None:
+    rows = [
+        Row(
+            key="" if op == "t" else str(key),
+            op=op,
+            pos=1000 + position,
+            written={"name": ... if left_out else f"v{position}"} if op == "u" else {},
+        )
+        for op, key, position, left_out in changes
+    ]
+    reduced = latest([(_cars(rows, cut), ITEMS)])[0]
+    known: dict[str, str | None] = {}
+    unknown: set[str] = set()
+    left: set[str] = set()
+    for change in sorted(rows, key=lambda change: change.pos or 0):
+        gone = [*known, *unknown] if change.op == "t" else [change.key] if change.op == "d" else []
+        known |= dict.fromkeys(gone)
+        unknown -= set(gone)
+        left -= {*gone, change.key}
+        if change.op == "u" and change.written["name"] is ...:
+            left.add(change.key)
+            if change.key not in known:
+                unknown.add(change.key)
+        elif change.op == "u":
+            known[change.key] = change.written["name"]
+            unknown.discard(change.key)
+    there = pl.when(pl.col("_op") != ord("d")).then("name")
+    found = dict(reduced.good.select("_key", there).iter_rows())
+    assert found == known | dict.fromkeys(unknown)
+    assert reduced.unchanged == {key: ["name"] for key in unknown}
+    assert reduced.left_out == {key: ["name"] for key in left}
+
+
+@settings(deadline=None)
 @given(st.lists(_CHANGES, max_size=4), st.integers(1, 4))
 def test_resources_reduced_together_are_as_each_alone(
     resources: list[list[tuple[Any, ...]]], cut: int
