@@ -9,7 +9,7 @@ from typing import Protocol, TypeVar
 import pyarrow as pa
 
 from datarail.train import Car, as_batches
-from sinks.latest import Latest, latest
+from sinks.latest import Cars, Latest, latest
 from sinks.latest_few import FewLatest, latest_few
 
 Reduced = Latest | FewLatest
@@ -25,14 +25,24 @@ class Plan(Protocol):
 P = TypeVar("P", bound=Plan)
 
 
-def last_of_each(asked: Sequence[tuple[P, Sequence[Car]]], is_plain: Callable[[P], bool]) -> list[Reduced]:
-    """Of each resource asked for, of each partition: its cars, in order of arrival. is_plain: whether the
-    sink can take a resource's rows one by one."""
-    found: list[Reduced | None] = [
-        latest_few(cars, plan.items) if is_plain(plan) else None for plan, cars in asked
-    ]
-    many = [
-        (as_batches(cars), plan.items) for (plan, cars), few in zip(asked, found, strict=True) if few is None
-    ]
-    others = iter(latest(many))
-    return [next(others) if few is None else few for few in found]
+def last_of_each(
+    batches: Sequence[tuple[Mapping[str, P], Mapping[str, Sequence[Car]]]], is_plain: Callable[[P], bool]
+) -> list[dict[str, Reduced]]:
+    """By batch and resource. batches: the plans of a partition's station, and its cars by resource, in
+    order of arrival. is_plain: whether the sink can take a resource's rows one by one."""
+    found: list[dict[str, Reduced]] = []
+    left: list[tuple[dict[str, Reduced], str]] = []  # where what is reduced together belongs
+    many: list[Cars] = []
+    for plans, cars in batches:
+        found.append({})
+        for resource, some in cars.items():
+            items = plans[resource].items
+            few = latest_few(some, items) if is_plain(plans[resource]) else None
+            if few is not None:
+                found[-1][resource] = few
+            else:
+                left.append((found[-1], resource))
+                many.append((as_batches(some), items))
+    for (batch, resource), reduced in zip(left, latest(many), strict=True):
+        batch[resource] = reduced
+    return found

@@ -120,15 +120,12 @@ class IndicatorsSink:
             ):
                 if chosen:
                     batches.append(_Batch(part, chosen, counted))
-        cars = [gathered(batch.arrivals, self._plans.get(batch.part.station, {})) for batch in batches]
-        asked = [
-            (self._plans[batch.part.station][resource], some)
-            for batch, theirs in zip(batches, cars, strict=True)
-            for resource, some in theirs.items()
+        plans = [self._plans.get(batch.part.station, {}) for batch in batches]
+        cars = [
+            (theirs, gathered(batch.arrivals, theirs)) for batch, theirs in zip(batches, plans, strict=True)
         ]
-        found = iter(last_of_each(asked, is_plain))
-        for batch, theirs in zip(batches, cars, strict=True):
-            self._land(batch, {resource: next(found) for resource in theirs})
+        for batch, reduced in zip(batches, last_of_each(cars, is_plain), strict=True):
+            self._land(batch, reduced)
             self._unsaid.add((batch.part.topic, batch.part.number))
 
     def flush(self) -> dict[Place, Mark]:
@@ -176,10 +173,11 @@ class IndicatorsSink:
     def _derive(self, part: Partition, shape: bytes) -> Mark:
         part.contributions.wipe()
         mark = self._past.mark(part.topic, part.number)
-        for resource, plan in self._plans.get(part.station, {}).items():
+        plans = self._plans.get(part.station, {})
+        for resource, plan in plans.items():
             for car in self._past.changes(part.station, resource, plan.items, part.number, mark.offset):
-                [reduced] = last_of_each([(plan, [car])], is_plain)
-                _, keys, values, notes = self._changes(part, {resource: reduced})
+                [reduced] = last_of_each([(plans, {resource: [car]})], is_plain)
+                _, keys, values, notes = self._changes(part, reduced)
                 part.contributions.put(keys, values, None, notes)
         self._totals.replace(part.topic, part.number, self._counted(part), mark)
         # The mark last: without it the next start begins again.

@@ -41,13 +41,7 @@ class Making:
     ) -> list[dict[str, Reduced]]:
         """Of each partition's cars, the last change of each source key, by resource. It asks nothing of
         the partitions' stores."""
-        asked = [
-            (self._plans[part.station][resource], some)
-            for part, cars in batches
-            for resource, some in cars.items()
-        ]
-        found = iter(last_of_each(asked, is_plain))
-        return [{resource: next(found) for resource in cars} for _, cars in batches]
+        return last_of_each([(self._plans.get(part.station, {}), cars) for part, cars in batches], is_plain)
 
     def landing(
         self, part: Partition, by_resource: Mapping[str, Reduced], ahead: Ahead | None = None

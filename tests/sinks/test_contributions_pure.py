@@ -33,12 +33,10 @@ ITEMS = {"name": pa.utf8()}
 # -- reducing
 
 
-_CHANGES = st.lists(
-    st.tuples(st.sampled_from("uudt"), st.integers(0, 2), st.integers(0, 12), st.booleans()),
-    min_size=1,
-    max_size=12,
-    unique_by=lambda change: change[2],
-)
+def _changes(ops: str) -> st.SearchStrategy[list[tuple[Any, ...]]]:
+    """Operation, key, position, and a flag: in any order of arrival."""
+    change = st.tuples(st.sampled_from(ops), st.integers(0, 2), st.integers(0, 12), st.booleans())
+    return st.lists(change, min_size=1, max_size=12, unique_by=lambda change: change[2])
 
 
 def _rows(changes: list[tuple[Any, ...]]) -> list[Row]:
@@ -60,7 +58,7 @@ def _cars(rows: list[Row], cut: int) -> list[Any]:
 
 
 @settings(deadline=None)
-@given(_CHANGES, st.integers(1, 4))
+@given(_changes("uudt"), st.integers(1, 4))
 def test_what_wins_is_the_newest_identity_however_it_arrives(
     changes: list[tuple[Any, ...]], cut: int
 ) -> None:
@@ -87,15 +85,7 @@ def test_what_wins_is_the_newest_identity_however_it_arrives(
 
 
 @settings(deadline=None)
-@given(
-    st.lists(
-        st.tuples(st.sampled_from("uuudt"), st.integers(0, 2), st.integers(0, 12), st.booleans()),
-        min_size=1,
-        max_size=12,
-        unique_by=lambda change: change[2],
-    ),
-    st.integers(1, 4),
-)
+@given(_changes("uuudt"), st.integers(1, 4))
 def test_what_a_change_left_out_is_what_an_earlier_one_brought(
     changes: list[tuple[Any, ...]], cut: int
 ) -> None:
@@ -132,7 +122,7 @@ def test_what_a_change_left_out_is_what_an_earlier_one_brought(
 
 
 @settings(deadline=None)
-@given(st.lists(_CHANGES, max_size=4), st.integers(1, 4))
+@given(st.lists(_changes("uudt"), max_size=4), st.integers(1, 4))
 def test_resources_reduced_together_are_as_each_alone(
     resources: list[list[tuple[Any, ...]]], cut: int
 ) -> None:
