@@ -16,7 +16,8 @@ from sinks.port import Arrival
 
 
 class Partition:
-    """mark: trains up to it are in the contributions. remote: what Redis has acknowledged."""
+    """mark: trains up to it are in the contributions. remote: what Redis has acknowledged; begun: up to
+    which offset Redis has been told that batches have begun."""
 
     def __init__(self, topic: str, number: int, contributions: Contributions) -> None:
         self.topic = topic
@@ -25,6 +26,7 @@ class Partition:
         self.contributions = contributions
         self.mark = Mark()
         self.remote: Mark | None = None
+        self.begun: int | None = None
 
     def __str__(self) -> str:
         return f"{self.topic}/{self.number}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, NamedTuple
 
 import redis
 from hiredis import pack_command
@@ -53,15 +53,23 @@ def passing() -> Iterator[None]:
         raise Terminal(f"Redis: {error}", part="redis") from error
 
 
+class Arguments(NamedTuple):
+    """So many arguments of a command as Redis' protocol writes them: `$<size>\\r\\n<bytes>\\r\\n` each."""
+
+    number: int
+    written: memoryview
+
+
 def send(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Send commands at once and read their answers, in order; raises what the first bad one says.
+    """Send commands at once and read their answers, in order; raises what the first bad one says. The
+    last word of a command may be Arguments.
 
     The client's own pipeline looks at every argument in Python: 2 µs of each; this takes 0.2.
     """
     pool = client.connection_pool
     connection: Any = pool.get_connection()
     try:
-        connection.send_packed_command([pack_command(command) for command in commands])
+        connection.send_packed_command([_packed(command) for command in commands])
         return [connection.read_response() for _ in commands]
     except BaseException:
         # Answers may be left on the way: nobody else must read them.
@@ -69,3 +77,12 @@ def send(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         raise
     finally:
         pool.release(connection)
+
+
+def _packed(command: tuple[Any, ...]) -> bytes:
+    last = command[-1]
+    alone: bytes = pack_command(command[:-1] if isinstance(last, Arguments) else command)
+    if not isinstance(last, Arguments):
+        return alone
+    number = len(command) - 1 + last.number
+    return b"".join([b"*%d" % number, alone[alone.index(b"\r\n") :], last.written])

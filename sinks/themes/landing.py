@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import orjson
 import polars as pl
 
@@ -30,10 +31,12 @@ from sinks.themes.build import (
     theme_keys_of,
     tombstone,
 )
-from sinks.themes.golden import Change, Changes
+from sinks.themes.changes import Change, Changes, Sets
 from sinks.themes.plan import FeedPlan, ResourcePlan
 from sinks.themes.rows import Few, Rows
 from sinks.themes.table import Cleared
+
+Flags = npt.NDArray[np.bool_]
 
 
 @dataclass(slots=True)
@@ -65,15 +68,13 @@ def land(
         return
     built = build(frame, plan, partition)
     values = as_bytes(built.value)
-    fresh = np.array(
-        [
-            old is None or old[:VERSION_WIDTH] <= new[:VERSION_WIDTH]
-            for old, new in zip(known, values, strict=True)
-        ]
-    )
-    _withdraw(landing, reduced, built, known, values, fresh, plan)
+    pairs = list(zip(known, values, strict=True))
+    fresh = np.array([old is None or old[:VERSION_WIDTH] <= new[:VERSION_WIDTH] for old, new in pairs])
+    tail = VERSION_WIDTH + 1
+    stays = np.array([old is not None and old[tail:] == new[tail:] for old, new in pairs])
+    _withdraw(landing, reduced, built, known, values, fresh & ~stays, plan)
     _withdraw_overtaken(landing, reduced, built, plan)
-    _set(landing, built, fresh, plan)
+    _set(landing, built, fresh, stays, plan)
     if fresh.all():
         landing.keys += keys
         landing.values += values
@@ -151,16 +152,11 @@ def _withdraw(
     built: Built,
     known: Sequence[bytes | None],
     values: Sequence[bytes],
-    fresh: np.ndarray[Any, np.dtype[np.bool_]],
+    elsewhere: Flags,
     plan: ResourcePlan,
 ) -> None:
-    # In most batches nothing moves: then this is one pass of comparisons.
-    tail = VERSION_WIDTH + 1
-    moved = [
-        at
-        for at, (old, new) in enumerate(zip(known, values, strict=True))
-        if old is not None and old[tail:] != new[tail:] and fresh[at]
-    ]
+    # In most batches nothing moves.
+    moved = [at for at in np.flatnonzero(elsewhere).tolist() if known[at] is not None]
     if not moved:
         return
     # Deletes are among them: each value by itself out of its column would take ten times as long.
@@ -205,13 +201,14 @@ def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: R
             landing.changes.append(withdrawn(feed, former, source_key, version.encode(), kept))
 
 
-def _set(
-    landing: Landing, built: Built, fresh: np.ndarray[Any, np.dtype[np.bool_]], plan: ResourcePlan
-) -> None:
+def _set(landing: Landing, built: Built, fresh: Flags, stays: Flags, plan: ResourcePlan) -> None:
     for number in range(len(plan.feeds)):
-        columns = [built.golden[number], built.fields[number], built.texts[number]]
-        keys = built.keys[number]
-        if not fresh.all() or keys.null_count():
-            wanted = pl.Series(fresh) & keys.is_not_null()
-            columns = [values.filter(wanted) for values in columns]
-        landing.changes.extend(*(as_bytes(values) for values in columns))
+        columns = (built.golden[number], built.fields[number], built.texts[number])
+        there = fresh & built.keys[number].is_not_null().to_numpy()
+        for chosen, anew in ((there & stays, False), (there & ~stays, True)):
+            if chosen.all():
+                landing.changes.sets.append(Sets(*columns, anew))
+            elif chosen.any():
+                some = pl.Series(chosen)
+                keys, fields, texts = (values.filter(some) for values in columns)
+                landing.changes.sets.append(Sets(keys, fields, texts, anew))

@@ -18,9 +18,10 @@ from sinks.partition import Partition, not_void, truncate_note
 from sinks.reduced import Reduced, last_of_each
 from sinks.texts import as_bytes
 from sinks.themes.ahead import Ahead
+from sinks.themes.changes import Changes
 from sinks.themes.few import is_plain, land_few
 from sinks.themes.former import asked_of_redis, lacks, with_former
-from sinks.themes.golden import Changes, Golden
+from sinks.themes.golden import Golden
 from sinks.themes.landing import Landing, land, land_held, withdrawals
 from sinks.themes.plan import ResourcePlan
 from sinks.themes.table import Cleared

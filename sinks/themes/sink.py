@@ -31,7 +31,7 @@ from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.reduced import Reduced
 from sinks.themes.ahead import Ahead
-from sinks.themes.golden import Golden
+from sinks.themes.golden import Golden, Turn
 from sinks.themes.landing import Landing
 from sinks.themes.making import Making
 from sinks.themes.plan import fingerprint, plan_station
@@ -204,6 +204,7 @@ class ThemesSink:
         shape = fingerprint(self._plans.get(part.station, {}))
         local = part.contributions.mark()
         golden = self._golden.mark(part.topic, part.number)
+        begun = self._golden.begun(part.topic, part.number)
         landed = self._tables.mark(part.topic, part.number)
         where = f"{part.topic}/{part.number}"
         reason = None
@@ -213,6 +214,8 @@ class ThemesSink:
             reason = "what the station gives to the stores has changed"
         elif golden is None or golden.offset < local.offset:
             reason = "Redis has lost what it had acknowledged"
+        elif begun is None:
+            reason = "Redis does not say what had begun"
         elif landed is None:
             reason = "ClickHouse has nothing of it"
         if reason is not None or local is None:
@@ -221,6 +224,7 @@ class ThemesSink:
             local = self._derive(part, shape, sweep=reason is not None)
             landed = local
         part.mark, part.remote = local, self._golden.mark(part.topic, part.number)
+        part.begun = self._golden.begun(part.topic, part.number)
         return min(local, landed or Mark(), key=lambda mark: mark.offset)
 
     def _derive(self, part: Partition, shape: bytes, *, sweep: bool) -> Mark:
@@ -238,7 +242,8 @@ class ThemesSink:
                 rows += car.num_rows
                 if self._tables.full:
                     self._tables.flush()
-        self._golden.set_mark(part.topic, part.number, mark)
+        begun = self._golden.begun(part.topic, part.number) or 0
+        self._golden.set_mark(part.topic, part.number, mark, max(begun, mark.offset))
         self._tables.passed(part.topic, part.number, mark)
         self._tables.flush()
         # The mark last: without it the next start begins again.
@@ -256,7 +261,12 @@ class ThemesSink:
     # -- a batch of one partition
 
     def _write(self, part: Partition, reduced: Mapping[str, Reduced], mark: Mark) -> None:
-        ahead = Ahead(self._golden, self._beside)
+        # Redis may be ahead of what is known here only by what had begun when a process ended.
+        passed = max(part.begun or 0, part.remote.offset if part.remote else 0)
+        end = max(part.begun or 0, mark.offset)
+        sure = part.mark.offset >= passed
+        turn = Turn(part.topic, part.number, part.remote, part.begun, end, sure)
+        ahead = Ahead(self._golden, turn, self._beside)
         try:
             landing = self._making.landing(part, reduced, ahead)
         except BaseException:
@@ -289,11 +299,11 @@ class ThemesSink:
     def _land(self, part: Partition, landing: Landing, mark: Mark | None, ahead: Ahead | None = None) -> None:
         """Redis, then the contributions, then what waits for ClickHouse. mark: None while
         deriving anew. May be repeated."""
-        changes = landing.changes if ahead is None else ahead.rest(landing.changes)
-        if mark is None:
-            self._golden.apply(changes)
+        if ahead is None or mark is None:
+            self._golden.apply(landing.changes)
         else:
-            self._golden.apply_and_mark(changes, part.topic, part.number, mark, part.remote)
+            self._golden.apply_and_mark(ahead.rest(landing.changes), ahead.turn, mark)
+            part.begun = ahead.turn.begun
             if part.remote is None or part.remote.offset <= mark.offset:
                 part.remote = mark
         later = mark is not None and mark.offset > part.mark.offset

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
@@ -23,7 +24,8 @@ from sinks.clickhouse import ClickHouse
 from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.themes import ahead, making
-from sinks.themes.golden import Changes
+from sinks.themes.changes import Changes, Sets
+from sinks.themes.golden import Turn
 from sinks.themes.lookup import lookup
 from sinks.themes.sink import ThemesSink
 
@@ -316,12 +318,14 @@ class Killed(BaseException):
     """Stands for kill -9."""
 
 
-@pytest.fixture(params=[1, ahead.LEAST], ids=["ahead", "at_once"])
+@pytest.fixture(params=["ahead", "in_parts", "at_once"])
 def head_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether Redis is told of a batch of a few rows while it is made ready, two source keys at
-    a time, and ClickHouse as many rows."""
-    monkeypatch.setattr(ahead, "LEAST", request.param)
-    if request.param == 1:
+    """Whether Redis is told of a batch of a few rows in several calls, and while it is made ready, two
+    source keys at a time, and ClickHouse as many rows."""
+    if request.param != "at_once":
+        monkeypatch.setattr("sinks.themes.golden._RECORDS", 1)
+    if request.param == "ahead":
+        monkeypatch.setattr(ahead, "LEAST", 1)
         monkeypatch.setattr(making, "AT_ONCE", 2)
         monkeypatch.setattr("sinks.themes.rows.BLOCK_ROWS", 2)
 
@@ -435,19 +439,27 @@ def _feed_and_kill(line: Line, arrivals: list[Arrival], portion: int, steps: int
     mark = sink.resume(train_topic(line.station), 0)
     part = sink._open[train_topic(line.station), 0]
     golden = sink._golden
-    apply = golden.apply
+    apply, apply_some = golden.apply, golden.apply_some
 
-    def some(changes: Any, *_: Any) -> None:
+    def some(changes: Changes, turn: Turn | None = None, *_: Any) -> None:
         # Of each record the first few: in a record they are applied in order.
         chosen, cut = Changes(), set()
-        for change in changes:
+        for keys, fields, texts, anew in changes.sets:
+            told = pl.Series([rng.random() < 0.6 for _ in keys], dtype=pl.Boolean)
+            cut |= {key.encode() for key in keys.filter(~told)}
+            chosen.sets.append(Sets(keys.filter(told), fields.filter(told), texts.filter(told), anew))
+        for change in changes.without_sets():
             if change[0] not in cut and rng.random() < 0.6:
                 chosen.append(change)
             else:
                 cut.add(change[0])
-        apply(chosen)
+        if turn is None:
+            apply(chosen)
+        else:
+            apply_some(chosen, turn)
 
     golden.apply = dying(golden.apply, some)  # type: ignore[method-assign]
+    golden.apply_some = dying(golden.apply_some, some)  # type: ignore[method-assign]
     golden.apply_and_mark = dying(golden.apply_and_mark, some)  # type: ignore[method-assign]
     part.contributions.put = dying(part.contributions.put, lambda *_: None)  # type: ignore[method-assign]
     sink._tables.flush = dying(sink._tables.flush, lambda: None)  # type: ignore[method-assign]
@@ -488,24 +500,52 @@ def test_what_redis_was_told_ahead_is_told_again_only_where_that_failed(
     sink.resume(train_topic(line.station), 0)
     arrival = made.arrival([row(line, 1, "A"), row(line, 2, "A"), row(line, 3, "B")])
     golden, told = sink._golden, []
-    apply, apply_and_mark = golden.apply, golden.apply_and_mark
+    apply_some, apply_and_mark = golden.apply_some, golden.apply_and_mark
 
-    def early(changes: Changes) -> None:
+    def early(changes: Changes, turn: Turn) -> None:
         told.append(len(changes))
         if fails:
             raise Transient("away", part="redis")
-        apply(changes)
+        apply_some(changes, turn)
 
     def last(changes: Changes, *place: Any) -> None:
         told.append(len(changes))
         apply_and_mark(changes, *place)
 
-    monkeypatch.setattr(golden, "apply", early)
+    monkeypatch.setattr(golden, "apply_some", early)
     monkeypatch.setattr(golden, "apply_and_mark", last)
     sink.write([arrival])
     assert told == [*parts, 3 if fails else 0]
     sink.flush()
     assert [record and record["contributions"] for record in map(line.golden, "AB")] == [2, 1]
+
+
+def test_what_had_begun_when_the_process_ended_never_goes_back(
+    line: Line, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("sinks.themes.golden._RECORDS", 1)
+    made = maker(line)
+    before, older, newer = (
+        made.arrival([row(line, 1, "A", written={"name": name}), row(line, 2, "B")])
+        for name in ("甲", "乙", "丙")
+    )
+    line.feed([before])
+    assert line.sink is not None
+    apply_some = line.sink._golden.apply_some
+
+    def die(changes: Changes, turn: Turn, *_: Any) -> None:
+        apply_some(changes, turn)
+        raise Killed
+
+    monkeypatch.setattr(line.sink._golden, "apply_and_mark", die)
+    with pytest.raises(Killed):
+        line.feed([older, newer])
+    assert line.values("A")["name"] == "丙"
+    line.open()
+    line.feed([older])  # it comes again, cut in another place
+    assert line.values("A")["name"] == "丙"
+    line.feed([older, newer])
+    assert line.values("A")["name"] == "丙"
 
 
 def test_a_store_that_is_away_is_said_to_be(line: Line, monkeypatch: pytest.MonkeyPatch) -> None:

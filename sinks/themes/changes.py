@@ -1,0 +1,95 @@
+"""What golden records in Redis are to be told: contributions to set, as columns, and the rest. Pure."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+import numpy as np
+import polars as pl
+
+from sinks.redis_calls import Arguments
+from sinks.texts import as_bytes
+
+#: A golden record's key, a field of it, and what the script is to do with it.
+Change = tuple[bytes, bytes, bytes]
+
+
+class Sets(NamedTuple):
+    """Contributions to be set: three text columns without nulls. anew: one that is in its record
+    already is not among the others' (a record with none in it would be about to expire)."""
+
+    keys: pl.Series
+    fields: pl.Series
+    texts: pl.Series
+    anew: bool
+
+    def arguments(self, rows: int) -> Iterator[Arguments]:
+        """Key, field, text, key, field, text … of so many at a time.
+
+        Written by columns, without an object a value: 0.6 µs of a change instead of 3.
+        """
+        parts: list[pl.Expr] = []
+        for name in ("keys", "fields", "texts"):
+            parts += [pl.lit("$"), pl.col(name).str.len_bytes().cast(pl.String), pl.lit("\r\n"), pl.col(name)]
+            parts.append(pl.lit("\r\n"))
+        frame = pl.DataFrame({"keys": self.keys, "fields": self.fields, "texts": self.texts})
+        told = frame.select(pl.concat_str(parts)).to_series()
+        array = told.to_arrow(compat_level=pl.CompatLevel.oldest())
+        _, ends, data = array.buffers()
+        offsets = np.frombuffer(ends, dtype=np.int64, count=len(told) + 1)
+        for start in range(0, len(told), rows):
+            end = min(start + rows, len(told))
+            yield Arguments(3 * (end - start), memoryview(data)[offsets[start] : offsets[end]])
+
+
+@dataclass(slots=True)
+class Changes:
+    """sets: may come in any order, but before the others. keys, arguments: the others, in order, as the
+    script takes them: keys, and field and text by turns."""
+
+    sets: list[Sets] = field(default_factory=list)
+    keys: list[bytes] = field(default_factory=list)
+    arguments: list[bytes] = field(default_factory=list)
+
+    def __len__(self) -> int:
+        return sum(len(each.keys) for each in self.sets) + len(self.keys)
+
+    def append(self, change: Change) -> None:
+        self.keys.append(change[0])
+        self.arguments += change[1:]
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """How far it has grown."""
+        return len(self.sets), len(self.keys)
+
+    def since(self, place: tuple[int, int]) -> Changes:
+        """What was added after it had grown so far."""
+        sets, others = place
+        return Changes(self.sets[sets:], self.keys[others:], self.arguments[2 * others :])
+
+    def without_sets(self) -> Changes:
+        return Changes([], self.keys, self.arguments)
+
+    def one_by_one(self) -> Changes:
+        """The same with the sets among the others."""
+        if not self.sets:
+            return self
+        keys: list[bytes] = []
+        arguments: list[bytes] = []
+        for each in self.sets:
+            woven = [b""] * (2 * len(each.keys))
+            woven[0::2], woven[1::2] = as_bytes(each.fields), as_bytes(each.texts)
+            keys += as_bytes(each.keys)
+            arguments += woven
+        return Changes([], keys + self.keys, arguments + self.arguments)
+
+    def part(self, start: int, end: int) -> Changes:
+        """Of the others, those from one place to another."""
+        return Changes([], self.keys[start:end], self.arguments[2 * start : 2 * end])
+
+    def __iter__(self) -> Iterator[Change]:
+        told = self.one_by_one()
+        return zip(told.keys, told.arguments[0::2], told.arguments[1::2], strict=True)
