@@ -59,9 +59,9 @@ class Hops:
 
     def __init__(self, settings: Settings, station: str) -> None:
         self._consumer = KafkaConsumer(
-            bootstrap_servers=settings.kafka, enable_auto_commit=False, metadata_max_age_ms=5000
+            **settings.kafka_access.kafka_python(), enable_auto_commit=False, metadata_max_age_ms=5000
         )
-        self._admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
+        self._admin = KafkaAdminClient(**settings.kafka_access.kafka_python())
         self._settings = settings
         self._station = station
         self._raw = [TopicPartition(topics.raw(station), each) for each in range(settings.partitions)]

@@ -128,7 +128,7 @@ def _observers(rail: Rail, look: Sequence[Look]) -> dict[str, tuple[Any, tuple[A
     wanted: dict[str, tuple[Any, tuple[Any, ...]]] = {}
     if "raw" in look:
         resources = [table.name for table in watched(rail.tables)] if "clean" in look else []
-        wanted["subscriber"] = (listen, (rail.settings.kafka, STATION, resources))
+        wanted["subscriber"] = (listen, (rail.settings.kafka_access, STATION, resources))
     if "probe" in look:
         events = next(table for table in rail.tables if table.shape == "event")
         wanted["probe"] = (probe, (rail.settings, STATION, rail.source, events, f"of_{events.name}"))

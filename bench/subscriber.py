@@ -19,6 +19,7 @@ import pyarrow as pa
 from kafka import TopicPartition
 
 from datarail import topics
+from datarail.kafka_access import KafkaAccess
 from datarail.train import as_batch, decode
 from sinks.consumer import FETCH_BYTES
 from sinks.fetching import Fetched, Fetching
@@ -26,11 +27,11 @@ from sinks.fetching import Fetched, Fetching
 I64 = npt.NDArray[np.int64]
 
 
-def listen(servers: str, station: str, resources: Sequence[str], pipe: Connection) -> None:
+def listen(access: KafkaAccess, station: str, resources: Sequence[str], pipe: Connection) -> None:
     """Read the raw topic and the clean topics of some resources, from their ends on, until the pipe
     says something; sends "ready" first, and at the end {"raw" | "clean": (commit, seen)}, microseconds
     since 1970, one entry a change."""
-    consumer = Fetching(servers, "bench", fetch_bytes=FETCH_BYTES, least_bytes=1, wait_ms=500)
+    consumer = Fetching(access, "bench", fetch_bytes=FETCH_BYTES, least_bytes=1, wait_ms=500)
     with closing(consumer):
         raw = TopicPartition(topics.raw(station), 0)
         there = consumer.partitions().get(raw.topic, [0])

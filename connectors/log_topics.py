@@ -11,7 +11,7 @@ from kafka.errors import KafkaError, KafkaTimeoutError, TopicAlreadyExistsError
 
 from connectors.train_builder import Reached
 from datarail import topics
-from datarail.errors import BadRecord, Terminal, Transient
+from datarail.errors import BadRecord, RailError, Terminal, Transient
 from datarail.position import Lane
 from datarail.settings import Settings
 from datarail.train import Manifest, read_manifest
@@ -48,7 +48,7 @@ def _state_topic(settings: Settings) -> NewTopic:
 
 
 def _make(settings: Settings, wanted: list[NewTopic]) -> None:
-    admin = KafkaAdminClient(bootstrap_servers=settings.kafka, client_id="datarail connector")
+    admin = KafkaAdminClient(**settings.kafka_access.kafka_python(), client_id="datarail connector")
     try:
         known = set(admin.list_topics())
         for topic in wanted:
@@ -62,7 +62,7 @@ def _make(settings: Settings, wanted: list[NewTopic]) -> None:
 def reader(settings: Settings) -> KafkaConsumer:
     """A consumer without a group: it reads what it is told to."""
     return KafkaConsumer(
-        bootstrap_servers=settings.kafka,
+        **settings.kafka_access.kafka_python(),
         client_id="datarail connector",
         enable_auto_commit=False,
         auto_offset_reset="earliest",
@@ -99,8 +99,9 @@ def end(producer: KafkaProducer, seconds: float) -> None:
             producer.close(timeout=0)
 
 
-def away(settings: Settings, error: KafkaError) -> Transient:
-    return Transient(f"Kafka at {settings.kafka} is away: {error!r}", part="connector")
+def away(settings: Settings, error: KafkaError) -> RailError:
+    """Transient, or Terminal where Kafka refuses us."""
+    return settings.kafka_access.away(error, "connector")
 
 
 def read_reached(settings: Settings, station: str, noted: list[Reached]) -> list[Reached]:

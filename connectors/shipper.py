@@ -71,7 +71,7 @@ class Shipper:
         self._topic = topics.raw(station)
         try:
             self._producer = KafkaProducer(
-                bootstrap_servers=self.settings.kafka,
+                **self.settings.kafka_access.kafka_python(),
                 client_id=f"datarail {self.station}",
                 acks="all",
                 enable_idempotence=True,

@@ -64,7 +64,7 @@ class State:
         try:
             if self._producer is None:
                 self._producer = KafkaProducer(
-                    bootstrap_servers=self._settings.kafka, acks="all", linger_ms=0
+                    **self._settings.kafka_access.kafka_python(), acks="all", linger_ms=0
                 )
             futures = [
                 self._producer.send(

@@ -15,7 +15,7 @@ import orjson
 from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError
 
-from datarail.errors import Terminal, Transient
+from datarail.errors import Terminal
 from datarail.position import Identity
 from datarail.settings import Settings
 
@@ -36,7 +36,7 @@ class Subscription:
     group: a name under which progress is kept (committed when the next change is asked for);
     None: nothing is kept. beginning: where a group without progress, or no group, starts.
     idle_seconds: stop after so long without a change; None: never.
-    Raises Terminal for an unknown topic, Transient while Kafka is away.
+    Raises Terminal for an unknown topic or where Kafka refuses us, Transient while Kafka is away.
     """
 
     def __init__(
@@ -50,7 +50,7 @@ class Subscription:
     ) -> None:
         try:
             self._consumer = KafkaConsumer(
-                bootstrap_servers=settings.kafka,
+                **settings.kafka_access.kafka_python(),
                 group_id=group,
                 enable_auto_commit=False,
                 auto_offset_reset="earliest" if beginning else "latest",
@@ -59,9 +59,7 @@ class Subscription:
             )
             known = self._consumer.topics()
         except KafkaError as error:
-            raise Transient(
-                f"Kafka at {settings.kafka} is away: {error}", remedy="is the line up?"
-            ) from error
+            raise settings.kafka_access.away(error, "subscriber") from error
         if topic not in known:
             clean = ", ".join(sorted(name for name in known if name.startswith("clean."))) or "none yet"
             self._consumer.close()

@@ -12,7 +12,7 @@ from fcntl import LOCK_EX, flock
 from pathlib import Path
 
 from datarail.errors import Terminal
-from datarail.settings import Settings, embedded_ports
+from datarail.settings import SECRETS, Settings, embedded_ports
 from deploy import orphans, process_tree, sample_city, supervision
 from deploy import parts as line_parts
 from deploy.embedded import ports, postgres_setup, servers
@@ -159,15 +159,16 @@ def _part_programs(settings: Settings) -> list[Program]:
     names = line_parts.names(found)
     metrics = line_parts.assign_metrics(noted, names, settings.metrics_port, ports.is_free)
     noted_file.write_text(json.dumps(metrics, indent=2) + "\n")
-    environment = _environment(settings, {name for each in found.values() for name in each.variables})
+    named = {name for each in found.values() for name in each.variables}
+    environment = _environment(settings, named | _secrets(settings))
     return [
         *line_parts.programs(settings, found, metrics, environment),
-        *sample_city.programs(settings),
+        *(line_parts.entered(each, settings, environment) for each in sample_city.programs(settings)),
     ]
 
 
 def _environment(settings: Settings, names: set[str]) -> dict[str, str]:
-    """The variables that contracts name, as set now or at the last `up` that had them set."""
+    """These variables, as set now or at the last `up` that had them set."""
     file = line_parts.environment_file(settings)
     noted = json.loads(file.read_text()) if file.exists() else {}
     values = {name: os.environ.get(name, noted.get(name)) for name in sorted(names)}
@@ -176,6 +177,15 @@ def _environment(settings: Settings, names: set[str]) -> dict[str, str]:
         file.parent.mkdir(mode=0o700, exist_ok=True)
         supervision.write_private(file, json.dumps(known, indent=2) + "\n")
     return known
+
+
+def _secrets(settings: Settings) -> set[str]:
+    """The variables of those secrets that no file gives."""
+    return {
+        variable
+        for variable, (block, field) in SECRETS.items()
+        if variable in os.environ or not getattr(getattr(settings, block), field).get_secret_value()
+    }
 
 
 def _apply(settings: Settings, programs: list[Program]) -> tuple[list[str], list[str], list[str]]:

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from datarail.settings import Settings
+from datarail.settings import SECRETS, Settings
 from deploy.program import Program
 
 SINKS = ("history", "themes", "indicators", "quarantine", "ledger")
@@ -78,13 +78,11 @@ def programs(
     metrics: Mapping[str, int],
     environment: Mapping[str, str],
 ) -> list[Program]:
-    """The programs for the stations found; a connector gets the variables that its contract names.
+    """The programs for the stations found; a connector gets the variables that its contract names."""
 
-    They cannot be left to inheritance: the supervisor has the environment of the first `up`, and a
-    password may come with a later one.
-    """
-
-    def program(name: str, module: str, *words: str, more: Mapping[str, str] | None = None) -> Program:
+    def program(
+        name: str, *words: str, more: Mapping[str, str] | None = None, variables: Iterable[str] = ()
+    ) -> Program:
         env = {
             "DATARAIL_FOLDER": str(settings.folder),
             "DATARAIL_METRICS_PORT": str(metrics[name]),
@@ -92,22 +90,13 @@ def programs(
             **THRIFT,
             **(more or {}),
         }
-        command = (sys.executable, "-m", module, *words)
-        return Program(name=name, command=command, folder=settings.folder, env=env, settled_after=3)
+        command = (sys.executable, "-m", *words)
+        plain = Program(name=name, command=command, folder=settings.folder, env=env, settled_after=3)
+        return entered(plain, settings, environment, variables)
 
     def connector(name: str, station: Station) -> Program:
-        values = {word: environment[word] for word in sorted(station.variables) if word in environment}
-        # Only a digest of them is in the configuration: another password is another program.
-        plain = program(
-            f"connector-{name}",
-            "connectors",
-            name,
-            more={"DATARAIL_CONTRACT": _digest(station.digest + json.dumps(values))},
-        )
-        if not values:
-            return plain
-        entrance = (sys.executable, "-m", "deploy.enter", str(environment_file(settings)), ",".join(values))
-        return replace(plain, command=(*entrance, *plain.command))
+        more = {"DATARAIL_CONTRACT": station.digest}
+        return program(f"connector-{name}", "connectors", name, more=more, variables=station.variables)
 
     # A Faust worker's topics are fixed when it starts, so other stations make it another program.
     together = "".join(f"{name} {found[name].digest} " for name in sorted(found))
@@ -118,8 +107,25 @@ def programs(
     ]
 
 
+def entered(
+    plain: Program, settings: Settings, environment: Mapping[str, str], variables: Iterable[str] = ()
+) -> Program:
+    """The program with the passwords of the line's own servers, and with these variables too.
+
+    They cannot be left to inheritance: the supervisor has the environment of the first `up`, and a
+    password may come with a later one.
+    """
+    values = {name: environment[name] for name in sorted({*SECRETS, *variables}) if name in environment}
+    if not values:
+        return plain
+    entrance = (sys.executable, "-m", "deploy.enter", str(environment_file(settings)), ",".join(values))
+    # Only a digest of them is in the configuration: another password is another program.
+    env = {**plain.env, "DATARAIL_VALUES": _digest(json.dumps(values))}
+    return replace(plain, command=(*entrance, *plain.command), env=env)
+
+
 def environment_file(settings: Settings) -> Path:
-    """Where the variables that contracts name are kept from one `up` to the next."""
+    """Where those variables are kept from one `up` to the next."""
     return settings.home / "secrets" / "environment.json"
 
 

@@ -17,7 +17,7 @@ from xmlrpc.client import Fault, ServerProxy
 from supervisor.xmlrpc import Faults, SupervisorTransport
 
 from datarail.errors import Terminal
-from datarail.settings import Settings
+from datarail.settings import SECRETS, Settings
 from deploy.orphans import MARK
 from deploy.program import Program, supervisor_conf
 
@@ -79,10 +79,12 @@ def is_running(settings: Settings) -> bool:
 def launch(settings: Settings, conf: Path) -> None:
     """Start supervisord in the background and wait until it answers."""
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
+    # Every process it starts would inherit a secret as it was now, also where it is a file's later.
+    inherited = {name: value for name, value in os.environ.items() if name not in SECRETS}
     run = subprocess.run(
         command,
         cwd=settings.folder,
-        env=os.environ | {MARK: str(settings.home)},
+        env=inherited | {MARK: str(settings.home)},
         capture_output=True,
         text=True,
     )

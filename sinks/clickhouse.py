@@ -1,4 +1,4 @@
-"""The ClickHouse edge of all sinks: HTTP with Arrow in and JSON or Arrow out, one connection kept.
+"""The ClickHouse edge of all sinks: HTTP(S) with Arrow in and JSON or Arrow out, one connection kept.
 
 Measured against clickhouse-driver (native protocol, columnar) in docs/sinks.md.
 Protocol: https://clickhouse.com/docs/interfaces/http
@@ -14,13 +14,20 @@ from urllib.parse import urlencode
 import orjson
 import pyarrow as pa
 
+from datarail import tls
 from datarail.errors import Terminal, Transient
 from datarail.settings import ClickHouse as Address
 
 #: Server errors that pass by themselves: timeouts, memory or parts or queries too many for now,
 #: disk full, read-only while recovering, keeper away, shutting down.
 _PASSING = {3, 107, 159, 160, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 319, 394, 425, 999}
-UNKNOWN_TABLE, UNKNOWN_DATABASE = 60, 81
+UNKNOWN_TABLE, UNKNOWN_DATABASE, AUTHENTICATION_FAILED = 60, 81, 516
+
+_TLS = (
+    "check clickhouse: ca_file must hold who signed the server's certificate, which must name this host; "
+    "http_port must be the port for HTTPS"
+)
+_USER = "check clickhouse.user and its password: DATARAIL_CLICKHOUSE_PASSWORD, or password_file"
 
 _ALWAYS = {
     "wait_end_of_query": "1",  # an error must come as a status, not in the middle of the answer
@@ -35,7 +42,8 @@ class Refused(Terminal):
     """ClickHouse understood and said no. `code` is its own number for the reason."""
 
     def __init__(self, code: int, message: str) -> None:
-        super().__init__(message, part="clickhouse", remedy="see the server's log for the query")
+        remedy = _USER if code == AUTHENTICATION_FAILED else "see the server's log for the query"
+        super().__init__(message, part="clickhouse", remedy=remedy)
         self.code = code
 
 
@@ -125,20 +133,24 @@ class ClickHouse:
         for last_try in (self._connection is None, True):
             try:
                 if self._connection is None:
-                    self._connection = http.client.HTTPConnection(
-                        self.address.host, self.address.http_port, timeout=self.timeout
-                    )
+                    self._connection = self._opened()
                 self._connection.request("POST", path, body=payload, headers=headers)
                 response = self._connection.getresponse()
                 return response.status, response.getheader("X-ClickHouse-Exception-Code"), response.read()
             except (OSError, http.client.HTTPException) as error:
                 self.close()
+                where = f"ClickHouse at {self.address.url}"
+                if why := tls.refusal(error):
+                    raise Terminal(f"{where}: {why}", part="clickhouse", remedy=_TLS) from error
                 if last_try or isinstance(error, TimeoutError):
-                    where = f"{self.address.host}:{self.address.http_port}"
-                    raise Transient(
-                        f"ClickHouse at {where} does not answer: {error!r}", part="clickhouse"
-                    ) from error
+                    raise Transient(f"{where} does not answer: {error!r}", part="clickhouse") from error
         raise AssertionError("unreachable")
+
+    def _opened(self) -> http.client.HTTPConnection:
+        there = self.address
+        if (context := there.context()) is None:
+            return http.client.HTTPConnection(there.host, there.http_port, timeout=self.timeout)
+        return http.client.HTTPSConnection(there.host, there.http_port, timeout=self.timeout, context=context)
 
 
 def quoted(name: str) -> str:

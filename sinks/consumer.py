@@ -12,6 +12,7 @@ from kafka import KafkaConsumer, TopicPartition
 from kafka.errors import KafkaError, RetriableError
 
 from datarail.errors import RailError, Terminal, Transient
+from datarail.kafka_access import KafkaAccess
 from sinks.fetching import Fetching
 
 log = logging.getLogger(__name__)
@@ -65,12 +66,12 @@ class Partitions:
 
 
 def open_consumer(
-    servers: str, group: str, pattern: str, *, patient: bool = False
+    access: KafkaAccess, group: str, pattern: str, *, patient: bool = False
 ) -> tuple[Fetching, Partitions]:
     """A consumer that commits by hand, and its partitions. patient: trains may wait a fifth of a
     second for company. Raises Transient or Terminal."""
     consumer = Fetching(
-        servers,
+        access,
         group,
         fetch_bytes=FETCH_BYTES,
         least_bytes=PATIENT_BYTES if patient else 1,
@@ -78,18 +79,19 @@ def open_consumer(
     )
     try:
         consumer.partitions()
-    except RailError:
+    except RailError as error:
         consumer.close()
+        if isinstance(error, Transient):
+            raise access.away(error, "kafka") from error
         raise
     return consumer, Partitions(consumer, pattern, os.environ.get("DATARAIL_SHARE", "0/1"))
 
 
-def plain_consumer(servers: str) -> KafkaConsumer:
+def plain_consumer(access: KafkaAccess) -> KafkaConsumer:
     """A consumer of no group, for reading given offsets. Raises Transient or Terminal."""
     try:
         return KafkaConsumer(
-            bootstrap_servers=servers,
-            bootstrap_timeout_ms=5000,
+            **access.kafka_python(),
             reconnect_backoff_max_ms=1000,
             group_id=None,
             enable_auto_commit=False,
@@ -99,7 +101,7 @@ def plain_consumer(servers: str) -> KafkaConsumer:
             allow_auto_create_topics=False,
         )
     except KafkaError as error:
-        raise kafka_trouble(error) from error
+        raise access.away(error, "kafka") from error
 
 
 def bounds(

@@ -56,7 +56,7 @@ def behind(
 
 
 def _ends(settings: Settings, pattern: str) -> dict[tuple[str, int], int]:
-    consumer = plain_consumer(settings.kafka)
+    consumer = plain_consumer(settings.kafka_access)
     try:
         kept = kept_by_kafka(consumer, Feed(pattern, open_manifest))
     finally:

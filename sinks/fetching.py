@@ -17,6 +17,7 @@ from confluent_kafka import KafkaError, KafkaException, admin
 from kafka import TopicPartition
 
 from datarail.errors import RailError, Terminal, Transient
+from datarail.kafka_access import KafkaAccess
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,8 @@ _PASSES = frozenset(
         KafkaError._AUTO_OFFSET_RESET,
     }
 )
+#: A broker that refuses us, or one that went down while we shook hands.
+_UNSURE = frozenset({KafkaError._AUTHENTICATION, KafkaError._SSL})
 
 
 class Fetched(NamedTuple):
@@ -71,13 +74,16 @@ class Fetched(NamedTuple):
 class Fetching:
     """One consumer. All calls are for one thread. Raises Transient or Terminal."""
 
-    def __init__(self, servers: str, group: str, *, fetch_bytes: int, least_bytes: int, wait_ms: int) -> None:
+    def __init__(
+        self, access: KafkaAccess, group: str, *, fetch_bytes: int, least_bytes: int, wait_ms: int
+    ) -> None:
+        self._access = access
         self._unshown: Callable[[], None] = lambda: None
         self._under_way = 0  # commits
         self._fault: Terminal | None = None
         self._reading: set[TopicPartition] = set()
         always: dict[str, str | int | float | bool] = {
-            "bootstrap.servers": servers,
+            **access.librdkafka(),
             "reconnect.backoff.max.ms": 1000,
             "topic.metadata.refresh.interval.ms": 60_000,
             "log_level": 3,
@@ -120,7 +126,10 @@ class Fetching:
         for message in (first, *self._consumer.consume(_MOST - 1, 0)):
             error = message.error()
             if error is not None:
-                fault = trouble(error, f"{message.topic()}/{message.partition()}")
+                if error.code() in _UNSURE:
+                    fault = self._access.away(error, "kafka")
+                else:
+                    fault = trouble(error, f"{message.topic()}/{message.partition()}")
                 if isinstance(fault, Terminal):
                     self._fault = fault  # after what came before it
                     break

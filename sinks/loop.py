@@ -61,7 +61,10 @@ class Loop:
         try:
             self.consumer, self.partitions = self._insisting(
                 lambda: open_consumer(
-                    self.settings.kafka, group(self.sink.name), self.feed.pattern, patient=self.lands_at_flush
+                    self.settings.kafka_access,
+                    group(self.sink.name),
+                    self.feed.pattern,
+                    patient=self.lands_at_flush,
                 )
             )
         except _Stopped:

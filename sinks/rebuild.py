@@ -40,7 +40,7 @@ def rebuild_planned(settings: Settings, landing: Landing, progress: Progress) ->
 
     Where Kafka's retention has passed the beginning, the older rows stay, and this is said.
     """
-    consumer = plain_consumer(settings.kafka)
+    consumer = plain_consumer(settings.kafka_access)
     store = ClickHouse(settings.clickhouse)
     sink = PlannedSink(settings, landing, store)
     try:

@@ -46,7 +46,7 @@ def reread(
     """
     marks = dict(before)
     arrivals: list[Arrival] = []
-    consumer = plain_consumer(settings.kafka)
+    consumer = plain_consumer(settings.kafka_access)
     try:
         for span in ranges:
             place = (span.topic, span.partition)

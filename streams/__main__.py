@@ -58,7 +58,7 @@ def _prepare(settings: Settings, contracts: Mapping[str, Contract]) -> None:
     while True:
         try:
             asyncio.run(topic_setup.ensure(settings, contracts.values()))
-            membership.leave(settings.kafka)
+            membership.leave(settings.kafka_access)
             return
         except Transient as error:
             log.warning("%s; again in %.1f s", error, wait)

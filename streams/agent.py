@@ -19,6 +19,7 @@ from typing import Any
 from datarail import metrics, topics
 from datarail.contract import Contract
 from datarail.errors import Transient
+from datarail.kafka_access import KafkaAccess
 from streams.clean import DATA_ERRORS
 from streams.departure import Departure
 from streams.gauges import HOP, Gauges
@@ -67,14 +68,14 @@ class Loop:
 
     def __init__(
         self,
-        servers: str,
+        access: KafkaAccess,
         stations: Sequence[Station],
         current: Callable[[Any], bool],
         highwater: Callable[[str, int], int | None],
     ) -> None:
-        self._servers = servers
+        self._access = access
         self._stations = {topics.raw(station.passage.station): station for station in stations}
-        self._publisher = Publisher(servers)
+        self._publisher = Publisher(access)
         self._current = current
         self._highwater = highwater
         self._gauges = Gauges()
@@ -206,9 +207,9 @@ class Loop:
     async def _last_passed(self, station: Station, partition: int) -> Passed:
         """The mark as Kafka has it, with all that goes with the train that left it."""
         passage = station.passage
-        passed, train = await read_mark(self._servers, passage.station, partition)
+        passed, train = await read_mark(self._access, passage.station, partition)
         if train is not None:
-            records = await lacking(self._servers, passage.again(train, partition), partition)
+            records = await lacking(self._access, passage.again(train, partition), partition)
             if records:
                 log.info(
                     "%s/%d: the last train came without its records of %s: sent again",

@@ -27,7 +27,7 @@ def build(settings: Settings, stations: Sequence[Station]) -> faust.App:
     datadir.mkdir(parents=True, exist_ok=True)
     app = faust.App(
         GROUP,
-        broker=[f"kafka://{server}" for server in settings.kafka.split(",")],
+        **settings.kafka_access.faust(),
         store="memory://",
         datadir=datadir,
         web_enabled=False,
@@ -62,7 +62,7 @@ def build(settings: Settings, stations: Sequence[Station]) -> faust.App:
 
     @app.agent(raw, name="clean", concurrency=1)
     async def clean(stream: Any) -> None:
-        loop = Loop(settings.kafka, stations, current, highwater)
+        loop = Loop(settings.kafka_access, stations, current, highwater)
         app.on_partitions_revoked.connect(_forget(loop), weak=False)
         work = asyncio.create_task(loop.run())
         work.add_done_callback(_stop_loudly)

@@ -19,6 +19,7 @@ from kafka.errors import KafkaTimeoutError
 
 from datarail import topics
 from datarail.errors import BadRecord, Transient
+from datarail.kafka_access import KafkaAccess
 from datarail.train import Train, open_cars, read_manifest
 from streams.departure import Pairs
 from streams.marks import Passed
@@ -32,7 +33,7 @@ _LOOK_BACK = 100
 _PATIENCE = 20.0
 
 
-async def read_mark(servers: str, station: str, partition: int) -> tuple[Passed, Train | None]:
+async def read_mark(access: KafkaAccess, station: str, partition: int) -> tuple[Passed, Train | None]:
     """The mark of one partition, and the last clean train, which is what it was read from.
 
     Where the raw topic ends before that train's raw offsets it was made anew, and its offsets
@@ -40,7 +41,7 @@ async def read_mark(servers: str, station: str, partition: int) -> tuple[Passed,
     """
     clean = TopicPartition(topics.train(station), partition)
     raw = TopicPartition(topics.raw(station), partition)
-    async with _reader(servers, f"the mark of {station}/{partition}") as consumer:
+    async with _reader(access, f"the mark of {station}/{partition}") as consumer:
         consumer.assign([clean])
         ends = await consumer.end_offsets([clean, raw])
         begin = (await consumer.beginning_offsets([clean]))[clean]
@@ -52,13 +53,13 @@ async def read_mark(servers: str, station: str, partition: int) -> tuple[Passed,
     return passed, train
 
 
-async def lacking(servers: str, records: Mapping[str, Pairs], partition: int) -> dict[str, Pairs]:
+async def lacking(access: KafkaAccess, records: Mapping[str, Pairs], partition: int) -> dict[str, Pairs]:
     """Of the records of the last train those of the topics that do not end with them: a topic's came
     together, in order, or not at all. Raises Transient."""
     if not records:
         return {}
     try:
-        last = await asyncio.to_thread(_last_records, servers, list(records), partition)
+        last = await asyncio.to_thread(_last_records, access, list(records), partition)
     except (PlainKafkaError, OSError) as error:
         raise Transient(f"{', '.join(records)}/{partition}: {error!r}", part="streams") from error
     return {
@@ -68,11 +69,11 @@ async def lacking(servers: str, records: Mapping[str, Pairs], partition: int) ->
     }
 
 
-def _last_records(servers: str, names: Sequence[str], partition: int) -> dict[str, Any]:
+def _last_records(access: KafkaAccess, names: Sequence[str], partition: int) -> dict[str, Any]:
     """The last record of each topic that has any. By kafka-python: aiokafka cannot open our LZ4
     (streams.batches)."""
     consumer = KafkaConsumer(
-        bootstrap_servers=servers,
+        **access.kafka_python(),
         client_id="datarail-streams",
         group_id=None,
         enable_auto_commit=False,
@@ -109,9 +110,9 @@ def _same(record: Any, key: bytes | None, value: bytes) -> bool:
 
 
 @asynccontextmanager
-async def _reader(servers: str, what: str) -> AsyncIterator[Any]:
+async def _reader(access: KafkaAccess, what: str) -> AsyncIterator[Any]:
     consumer = AIOKafkaConsumer(
-        bootstrap_servers=servers,
+        **access.aiokafka(),
         client_id="datarail-streams",
         enable_auto_commit=False,
         max_partition_fetch_bytes=LARGEST,

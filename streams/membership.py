@@ -17,6 +17,7 @@ from kafka.admin import MemberToRemove
 from kafka.errors import GroupIdNotFoundError, KafkaError, NoError, UnknownMemberIdError
 
 from datarail.errors import Transient
+from datarail.kafka_access import KafkaAccess
 
 log = logging.getLogger(__name__)
 
@@ -27,15 +28,16 @@ MEMBER = f"{GROUP}-{os.environ.get('DATARAIL_WORKER', '0')}"
 _NOT_THERE = (NoError, UnknownMemberIdError, GroupIdNotFoundError)
 
 
-def leave(servers: str) -> None:
-    """Take this worker's name out of the group, if it is there. Raises Transient."""
+def leave(access: KafkaAccess) -> None:
+    """Take this worker's name out of the group, if it is there. Raises Transient, or Terminal where Kafka
+    refuses us."""
     try:
-        with closing(KafkaAdminClient(bootstrap_servers=servers, bootstrap_timeout_ms=10_000)) as admin:
+        with closing(KafkaAdminClient(**access.kafka_python())) as admin:
             answers = admin.remove_group_members(GROUP, [MemberToRemove(group_instance_id=MEMBER)])
     except (UnknownMemberIdError, GroupIdNotFoundError):
         return
     except KafkaError as error:
-        raise Transient(f"the group {GROUP} cannot be left: {error!r}", part="streams") from error
+        raise access.away(error, "streams") from error
     for answer in answers.values():
         if not issubclass(answer, _NOT_THERE):
             raise Transient(f"the group {GROUP} cannot be left: {answer.__name__}", part="streams")

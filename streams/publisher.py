@@ -11,6 +11,7 @@ from aiokafka import AIOKafkaProducer
 from aiokafka.errors import KafkaError
 
 from datarail.errors import Transient
+from datarail.kafka_access import KafkaAccess
 from streams.batches import BATCH, batches
 from streams.departure import Departure, Pairs
 
@@ -25,16 +26,16 @@ class Publisher:
     batches arrived is not known, and the marks in Kafka are read to find out. generation: counts
     the producers there were."""
 
-    def __init__(self, servers: str) -> None:
-        self._servers = servers
+    def __init__(self, access: KafkaAccess) -> None:
+        self._access = access
         self._producer: AIOKafkaProducer | None = None
         self._changing = asyncio.Lock()
         self.generation = 0
 
     async def start(self) -> None:
-        """Connect. Raises Transient while Kafka is away."""
+        """Connect. Raises Transient while Kafka is away, Terminal where it refuses us."""
         producer = AIOKafkaProducer(
-            bootstrap_servers=self._servers,
+            **self._access.aiokafka(),
             client_id="datarail-streams",
             acks="all",
             enable_idempotence=True,
@@ -47,7 +48,7 @@ class Publisher:
             await producer.start()
         except (KafkaError, OSError) as error:
             await producer.stop()
-            raise Transient(f"Kafka at {self._servers} does not answer: {error!r}", part="streams") from error
+            raise await asyncio.to_thread(self._access.away, error, "streams") from error
         self._producer = producer
 
     async def close(self) -> None:

@@ -21,10 +21,10 @@ log = logging.getLogger(__name__)
 async def ensure(settings: Settings, contracts: Iterable[Contract]) -> None:
     """Make the topics of these stations where missing.
 
-    A train topic has as many partitions as its raw topic. Raises Terminal when they differ, and
-    Transient when Kafka is away.
+    A train topic has as many partitions as its raw topic. Raises Terminal when they differ or
+    Kafka refuses us, and Transient when Kafka is away.
     """
-    admin = AIOKafkaAdminClient(bootstrap_servers=settings.kafka, client_id="datarail-streams")
+    admin = AIOKafkaAdminClient(**settings.kafka_access.aiokafka(), client_id="datarail-streams")
     try:
         await admin.start()
         present = set(await admin.list_topics())
@@ -49,7 +49,7 @@ async def ensure(settings: Settings, contracts: Iterable[Contract]) -> None:
                     remedy=f"delete {name} and rebuild the sinks, or give both the same number",
                 )
     except (KafkaError, OSError) as error:
-        raise Transient(f"Kafka at {settings.kafka} does not answer: {error!r}", part="streams") from error
+        raise await asyncio.to_thread(settings.kafka_access.away, error, "streams") from error
     finally:
         await admin.close()
 

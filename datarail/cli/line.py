@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from connectors import control
+from connectors.postgres.session import without_password
 from datarail.cli.screen import JsonFlag, draw, out, print_json, say, show
 from datarail.cli.standing import Standing, resource_states, standing, wait_flowing
 from datarail.contract_file import read_contract, sound_stations
@@ -36,9 +37,9 @@ def up(
     flowing = wait_flowing(settings, list(stations), say)
     addresses = {
         "kafka": settings.kafka,
-        "clickhouse_http": f"http://{settings.clickhouse.host}:{settings.clickhouse.http_port}",
+        "clickhouse_http": settings.clickhouse.url,
         "clickhouse_native": f"{settings.clickhouse.host}:{settings.clickhouse.tcp_port}",
-        "redis": settings.redis,
+        "redis": without_password(settings.redis),
         "stations": list(stations),
     }
 

@@ -88,7 +88,7 @@ def check(settings: Settings) -> None:
 
     there = settings.clickhouse
     try:
-        with urllib.request.urlopen(f"http://{there.host}:{there.http_port}/ping", timeout=5) as answer:
+        with urllib.request.urlopen(f"{there.url}/ping", timeout=5, context=there.context()) as answer:
             answer.read()
     except (urllib.error.URLError, OSError) as error:
         raise Transient(f"no answer over HTTP: {error!r}", part="clickhouse") from None
@@ -98,6 +98,8 @@ def check(settings: Settings) -> None:
         there.tcp_port,
         user=there.user,
         password=password,
+        secure=there.https,
+        ca_certs=str(there.ca_file) if there.ca_file else None,
         connect_timeout=3,
         send_receive_timeout=5,
     )

@@ -118,8 +118,10 @@ def check(settings: Settings) -> None:
         # Kafka listens when it is ready and not before; the client would wait ever longer for it.
         host, port = settings.kafka.split(",")[0].rsplit(":", 1)
         socket.create_connection((host, int(port)), timeout=3).close()
-        admin = KafkaAdminClient(bootstrap_servers=settings.kafka)
-    except (KafkaError, OSError) as error:
+        admin = KafkaAdminClient(**settings.kafka_access.kafka_python())
+    except KafkaError as error:
+        raise settings.kafka_access.away(error, "kafka") from None
+    except OSError as error:
         raise Transient(f"no answer: {error!r}", part="kafka") from None
     try:
         if not admin.describe_cluster().get("brokers"):

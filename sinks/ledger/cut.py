@@ -49,7 +49,7 @@ class Sums:
 def take_cut(settings: Settings) -> dict[Place, int]:
     """The cut at the line's present end: offsets by place. Raises Transient when Kafka is away."""
     found: dict[Place, int] = {}
-    with closing(plain_consumer(settings.kafka)) as consumer:
+    with closing(plain_consumer(settings.kafka_access)) as consumer:
         feed = Feed(topics.TRAIN_PATTERN, open_manifest)
         for place, (begin, end) in kept_by_kafka(consumer, feed).items():
             if begin == end:
@@ -73,7 +73,7 @@ def totals_at(settings: Settings, cut: Mapping[Place, int]) -> list[Totals]:
         sums[hop, station, resource].add(*numbers)
         entered[hop, station, partition] = max(entered[hop, station, partition], end)
         last_commit[station, resource] = max(last, last_commit.get((station, resource), ""))
-    with closing(plain_consumer(settings.kafka)) as consumer:
+    with closing(plain_consumer(settings.kafka_access)) as consumer:
         for place, end in cut.items():
             for car in _cars(consumer, place, entered[place], end):
                 numbers = [car.counted, car.held, car.filtered, car.unreadable]

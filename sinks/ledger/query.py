@@ -134,13 +134,15 @@ def committed_by_group(settings: Settings, groups: Sequence[str]) -> dict[str, M
     if not groups:
         return {}
     try:
-        admin = KafkaAdminClient(bootstrap_servers=settings.kafka, bootstrap_timeout_ms=10_000)
-        try:
-            found = _patiently(lambda: admin.list_group_offsets(dict.fromkeys(groups)))
-        finally:
-            admin.close()
+        admin = KafkaAdminClient(**settings.kafka_access.kafka_python())
+    except KafkaError as error:
+        raise settings.kafka_access.away(error, "kafka") from error
+    try:
+        found = _patiently(lambda: admin.list_group_offsets(dict.fromkeys(groups)))
     except KafkaError as error:
         raise kafka_trouble(error) from error
+    finally:
+        admin.close()
     return {
         name: {
             (place.topic, place.partition): value.offset

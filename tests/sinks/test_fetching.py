@@ -12,6 +12,7 @@ from kafka import KafkaProducer, TopicPartition
 from trains import create_topic
 
 from datarail.errors import Terminal, Transient
+from datarail.kafka_access import KafkaAccess, KafkaSecurity
 from datarail.settings import Settings
 from sinks.consumer import FETCH_BYTES
 from sinks.fetching import Fetched, Fetching, trouble
@@ -33,13 +34,13 @@ def topic(servers: Settings) -> str:
 
 @pytest.fixture
 def consumer(servers: Settings) -> Iterator[Fetching]:
-    made = open_one(servers.kafka)
+    made = open_one(servers.kafka_access)
     yield made
     made.close()
 
 
-def open_one(address: str, group: str = "fetching", wait_ms: int = 500) -> Fetching:
-    return Fetching(address, group, fetch_bytes=FETCH_BYTES, least_bytes=1, wait_ms=wait_ms)
+def open_one(access: KafkaAccess, group: str = "fetching", wait_ms: int = 500) -> Fetching:
+    return Fetching(access, group, fetch_bytes=FETCH_BYTES, least_bytes=1, wait_ms=wait_ms)
 
 
 def some(consumer: Fetching, count: int) -> list[Fetched]:
@@ -71,7 +72,7 @@ def test_partitions_are_read_from_where_they_are_placed(consumer: Fetching, topi
 
 
 def test_a_question_does_not_wait_for_a_fetch_that_waits_for_a_train(servers: Settings, topic: str) -> None:
-    consumer = open_one(servers.kafka, wait_ms=60_000)
+    consumer = open_one(servers.kafka_access, wait_ms=60_000)
     first, second = TopicPartition(topic, 0), TopicPartition(topic, 1)
     consumer.read(first, 10)
     assert consumer.poll(1.0) == {}  # there is nothing, and the broker is asked for a minute
@@ -106,14 +107,14 @@ def test_an_offset_that_is_gone_begins_where_kafka_still_has_something(
 
 def test_offsets_are_shown_to_the_group_also_at_the_last_moment(servers: Settings, topic: str) -> None:
     group = f"g{topic}"
-    consumer = open_one(servers.kafka, group)
+    consumer = open_one(servers.kafka_access, group)
     consumer.show({TopicPartition(topic, 0): 4})
     consumer.close()
     assert committed_by_group(servers, [group])[group][topic, 0] == 4
 
 
 def test_a_broker_that_is_away_is_told_and_holds_nobody_up() -> None:
-    consumer = open_one("127.0.0.1:1")
+    consumer = open_one(KafkaAccess("127.0.0.1:1", KafkaSecurity(protocol="PLAINTEXT")))
     unshown: list[bool] = []
     consumer.on_unshown(lambda: unshown.append(True))
     with pytest.raises(Transient, match="Kafka"):
