@@ -16,6 +16,13 @@ from datarail.tls import AuthorityFile, ReadableFile, fault
 _LOOKING_MS = 10_000
 
 
+class _Unshown(str):
+    """A password: clients write their arguments into their debug logs."""
+
+    def __repr__(self) -> str:
+        return "'…'"
+
+
 class KafkaSecurity(BaseModel):
     """`kafka_security:` of datarail.yaml. The passwords come from the environment or from files."""
 
@@ -87,7 +94,7 @@ class KafkaSecurity(BaseModel):
         if self.sasl:
             given["sasl_mechanism"] = self.mechanism
             given["sasl_plain_username"] = self.user
-            given["sasl_plain_password"] = self.password.get_secret_value()
+            given["sasl_plain_password"] = _Unshown(self.password.get_secret_value())
         return given
 
 
@@ -152,11 +159,9 @@ class KafkaAccess:
 
     def away(self, error: object, part: str) -> RailError:
         """What it means that a client of this part found no broker: Transient, or Terminal where the
-        brokers refuse us. Takes some seconds at most; connects, where there is something to refuse."""
-        text = f"Kafka at {self} is away: {error!r}"
-        if not (self.security.tls or self.security.sasl):
-            return Transient(text, part=part, remedy="is it up?")
+        brokers refuse us; to know that, they are asked again, for some seconds at most."""
         from datarail.kafka_refusal import refusal
 
+        text = f"Kafka at {self} is away: {error!r}"
         remedy = f"is it up, and does it speak {self.security.protocol} at this address?"
         return refusal(self, part) or Transient(text, part=part, remedy=remedy)

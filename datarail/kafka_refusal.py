@@ -21,8 +21,10 @@ _PATIENCE_MS = 3000
 
 
 def refusal(access: KafkaAccess, part: str) -> Terminal | None:
-    """The refusal of one of the brokers; None where none is there, or all take us. Not for a thread
-    with a running event loop."""
+    """The refusal of one of the brokers; None where none is there, or all take us, as they do with
+    PLAINTEXT. Not for a thread with a running event loop."""
+    if not (access.security.tls or access.security.sasl):
+        return None
     from aiokafka.conn import collect_hosts
 
     for host, port, _ in collect_hosts(access.servers):

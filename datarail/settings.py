@@ -2,8 +2,8 @@
 
 A working folder holds `stations/` (contracts), optionally `datarail.yaml` and
 `indicators.yaml`, and `.datarail/` (data, logs, ports, secrets of the embedded line).
-In production only addresses and credentials differ. Secrets come from the environment, or from files
-that datarail.yaml names; never from datarail.yaml itself.
+In production only addresses and credentials differ. A secret comes from the environment, or from a
+file that datarail.yaml names, or as it was set at the last `datarail up`; never from datarail.yaml itself.
 """
 
 from __future__ import annotations
@@ -98,6 +98,11 @@ class Settings(BaseModel):
         return self.folder / "stations"
 
     @property
+    def environment_file(self) -> Path:
+        """Where secrets are kept, by variable, from one `up` to the next; for nobody else to read."""
+        return _environment_file(self.folder)
+
+    @property
     def kafka_access(self) -> KafkaAccess:
         """What Kafka's clients are given."""
         return KafkaAccess(self.kafka, self.kafka_security)
@@ -150,13 +155,23 @@ def _filled(block: str, given: dict[str, Any], file: Path) -> dict[str, Any]:
         secret = filled.get(f"{name}_file")
         if variable in os.environ:
             filled[name] = os.environ[variable]
-        elif isinstance(secret, Path) and secret.is_file() and os.access(secret, os.R_OK):
-            filled[name] = secret.read_text(encoding="utf-8").strip("\r\n")
+        elif isinstance(secret, Path):
+            if secret.is_file() and os.access(secret, os.R_OK):
+                filled[name] = secret.read_text(encoding="utf-8").strip("\r\n")
+        elif variable in (noted := _noted(_environment_file(file.parent))):
+            filled[name] = noted[variable]
     return filled
+
+
+def _environment_file(folder: Path) -> Path:
+    return folder / ".datarail" / "secrets" / "environment.json"
 
 
 def embedded_ports(folder: Path) -> dict[str, int]:
     """The embedded servers' ports: the defaults, over them what `datarail up` settled on."""
-    file = folder / ".datarail" / "ports.json"
-    noted = json.loads(file.read_text()) if file.exists() else {}
-    return DEFAULT_PORTS | noted
+    return DEFAULT_PORTS | _noted(folder / ".datarail" / "ports.json")
+
+
+def _noted(file: Path) -> dict[str, Any]:
+    noted: dict[str, Any] = json.loads(file.read_text()) if file.exists() else {}
+    return noted

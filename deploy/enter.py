@@ -1,7 +1,7 @@
 """`python -m deploy.enter FILE NAME,NAME command …`: become a command, with secrets from a file.
 
 The supervisor's configuration cannot carry every password (it has no way to write a quote within a
-value), so a part is entered through here. Only the standard library: this is on its way up.
+value), so a connector is entered through here. Only the standard library: this is on its way up.
 """
 
 from __future__ import annotations

@@ -6,18 +6,20 @@ import json
 import os
 import shutil
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from fcntl import LOCK_EX, flock
 from pathlib import Path
 
-from datarail.errors import Terminal
+from datarail import kafka_refusal
+from datarail.errors import Terminal, Transient
 from datarail.settings import SECRETS, Settings, embedded_ports
 from deploy import orphans, process_tree, sample_city, supervision
 from deploy import parts as line_parts
 from deploy.embedded import ports, postgres_setup, servers
 from deploy.embedded.install import Progress, install
 from deploy.program import Program
+from sinks.clickhouse import ClickHouse
 
 
 @dataclass(frozen=True)
@@ -34,14 +36,18 @@ def up(settings: Settings, only_servers: bool = False, progress: Progress = lamb
     """Install what is missing, start servers and parts, return when the servers answer.
 
     May be called again at any time: what runs is left alone, new stations are started. Returns the
-    settings with the ports that were settled.
+    settings with the ports that were settled. Raises Terminal, before anything is touched, where servers
+    of others refuse us.
     """
-    settings.home.mkdir(parents=True, exist_ok=True)
+    for folder in ("logs", "run"):
+        (settings.home / folder).mkdir(parents=True, exist_ok=True)
     with _alone(settings):
         if not supervision.is_running(settings):
             left = orphans.end(settings.home, _postmaster(settings))
             if left:
                 progress(f"ended {len(left)} processes that a killed supervisor had left")
+        if not settings.embedded:
+            _ask(settings)
         programs = _server_programs(settings, progress) if settings.embedded else []
         settings = Settings.load(settings.folder)
         server_names = [program.name for program in programs]
@@ -143,6 +149,15 @@ def _alone(settings: Settings) -> Iterator[None]:
         yield
 
 
+def _ask(settings: Settings) -> None:
+    """Raises Terminal where Kafka or ClickHouse refuse us: parts that run on an older password should
+    not be stopped for one that is wrong. Servers that are away may come."""
+    if (refused := kafka_refusal.refusal(settings.kafka_access, "kafka")) is not None:
+        raise refused
+    with suppress(Transient), closing(ClickHouse(settings.clickhouse, timeout=10)) as store:
+        store.rows("SELECT 1")
+
+
 def _server_programs(settings: Settings, progress: Progress) -> list[Program]:
     software = install(settings, progress)
     running = supervision.is_running(settings)
@@ -163,13 +178,13 @@ def _part_programs(settings: Settings) -> list[Program]:
     environment = _environment(settings, named | _secrets(settings))
     return [
         *line_parts.programs(settings, found, metrics, environment),
-        *(line_parts.entered(each, settings, environment) for each in sample_city.programs(settings)),
+        *sample_city.programs(settings),
     ]
 
 
 def _environment(settings: Settings, names: set[str]) -> dict[str, str]:
     """These variables, as set now or at the last `up` that had them set."""
-    file = line_parts.environment_file(settings)
+    file = settings.environment_file
     noted = json.loads(file.read_text()) if file.exists() else {}
     values = {name: os.environ.get(name, noted.get(name)) for name in sorted(names)}
     known = {name: value for name, value in values.items() if value is not None}
@@ -184,7 +199,7 @@ def _secrets(settings: Settings) -> set[str]:
     return {
         variable
         for variable, (block, field) in SECRETS.items()
-        if variable in os.environ or not getattr(getattr(settings, block), field).get_secret_value()
+        if variable in os.environ or getattr(getattr(settings, block), f"{field}_file") is None
     }
 
 

@@ -78,25 +78,39 @@ def programs(
     metrics: Mapping[str, int],
     environment: Mapping[str, str],
 ) -> list[Program]:
-    """The programs for the stations found; a connector gets the variables that its contract names."""
+    """The programs for the stations found; a connector gets the variables that its contract names.
 
-    def program(
-        name: str, *words: str, more: Mapping[str, str] | None = None, variables: Iterable[str] = ()
-    ) -> Program:
+    They cannot be left to inheritance: the supervisor has the environment of the first `up`, and a
+    password may come with a later one. The secrets of Settings each part reads itself, from the same
+    file; only a digest of them is in the configuration: another password is another program.
+    """
+    secrets = [getattr(getattr(settings, block), name).get_secret_value() for block, name in SECRETS.values()]
+    secured = {"DATARAIL_SECRETS": _digest(json.dumps(secrets))} if any(secrets) else {}
+
+    def program(name: str, module: str, *words: str, more: Mapping[str, str] | None = None) -> Program:
         env = {
             "DATARAIL_FOLDER": str(settings.folder),
             "DATARAIL_METRICS_PORT": str(metrics[name]),
             "PYTHONUNBUFFERED": "1",
             **THRIFT,
+            **secured,
             **(more or {}),
         }
-        command = (sys.executable, "-m", *words)
-        plain = Program(name=name, command=command, folder=settings.folder, env=env, settled_after=3)
-        return entered(plain, settings, environment, variables)
+        command = (sys.executable, "-m", module, *words)
+        return Program(name=name, command=command, folder=settings.folder, env=env, settled_after=3)
 
     def connector(name: str, station: Station) -> Program:
-        more = {"DATARAIL_CONTRACT": station.digest}
-        return program(f"connector-{name}", "connectors", name, more=more, variables=station.variables)
+        values = {word: environment[word] for word in sorted(station.variables) if word in environment}
+        plain = program(
+            f"connector-{name}",
+            "connectors",
+            name,
+            more={"DATARAIL_CONTRACT": _digest(station.digest + json.dumps(values))},
+        )
+        if not values:
+            return plain
+        entrance = (sys.executable, "-m", "deploy.enter", str(settings.environment_file), ",".join(values))
+        return replace(plain, command=(*entrance, *plain.command))
 
     # A Faust worker's topics are fixed when it starts, so other stations make it another program.
     together = "".join(f"{name} {found[name].digest} " for name in sorted(found))
@@ -105,28 +119,6 @@ def programs(
         program("streams", "streams", more={"DATARAIL_CONTRACTS": _digest(together)}),
         *(connector(name, found[name]) for name in found),
     ]
-
-
-def entered(
-    plain: Program, settings: Settings, environment: Mapping[str, str], variables: Iterable[str] = ()
-) -> Program:
-    """The program with the passwords of the line's own servers, and with these variables too.
-
-    They cannot be left to inheritance: the supervisor has the environment of the first `up`, and a
-    password may come with a later one.
-    """
-    values = {name: environment[name] for name in sorted({*SECRETS, *variables}) if name in environment}
-    if not values:
-        return plain
-    entrance = (sys.executable, "-m", "deploy.enter", str(environment_file(settings)), ",".join(values))
-    # Only a digest of them is in the configuration: another password is another program.
-    env = {**plain.env, "DATARAIL_VALUES": _digest(json.dumps(values))}
-    return replace(plain, command=(*entrance, *plain.command), env=env)
-
-
-def environment_file(settings: Settings) -> Path:
-    """Where those variables are kept from one `up` to the next."""
-    return settings.home / "secrets" / "environment.json"
 
 
 def _digest(text: str) -> str:

@@ -79,7 +79,7 @@ def is_running(settings: Settings) -> bool:
 def launch(settings: Settings, conf: Path) -> None:
     """Start supervisord in the background and wait until it answers."""
     command = [sys.executable, "-m", "supervisor.supervisord", "-c", str(conf)]
-    # Every process it starts would inherit a secret as it was now, also where it is a file's later.
+    # Every process it starts would inherit a secret as it is now, and go before what comes later.
     inherited = {name: value for name, value in os.environ.items() if name not in SECRETS}
     run = subprocess.run(
         command,

@@ -21,7 +21,9 @@ from datarail.settings import ClickHouse as Address
 #: Server errors that pass by themselves: timeouts, memory or parts or queries too many for now,
 #: disk full, read-only while recovering, keeper away, shutting down.
 _PASSING = {3, 107, 159, 160, 202, 203, 209, 210, 225, 236, 241, 242, 243, 252, 319, 394, 425, 999}
-UNKNOWN_TABLE, UNKNOWN_DATABASE, AUTHENTICATION_FAILED = 60, 81, 516
+UNKNOWN_TABLE, UNKNOWN_DATABASE = 60, 81
+#: User or password unknown, wrong or missing.
+_WHO = (192, 193, 194, 516)
 
 _TLS = (
     "check clickhouse: ca_file must hold who signed the server's certificate, which must name this host; "
@@ -42,7 +44,7 @@ class Refused(Terminal):
     """ClickHouse understood and said no. `code` is its own number for the reason."""
 
     def __init__(self, code: int, message: str) -> None:
-        remedy = _USER if code == AUTHENTICATION_FAILED else "see the server's log for the query"
+        remedy = _USER if code in _WHO else "see the server's log for the query"
         super().__init__(message, part="clickhouse", remedy=remedy)
         self.code = code
 

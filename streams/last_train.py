@@ -120,6 +120,10 @@ async def _reader(access: KafkaAccess, what: str) -> AsyncIterator[Any]:
     )
     try:
         await consumer.start()
+    except (KafkaError, OSError) as error:
+        await consumer.stop()
+        raise await asyncio.to_thread(access.away, error, "streams") from error
+    try:
         yield consumer
     except (KafkaError, OSError) as error:
         raise Transient(f"{what}: {error!r}", part="streams") from error

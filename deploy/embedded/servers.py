@@ -25,7 +25,7 @@ def prepare(
     settings: Settings, ports: Mapping[str, int], software: Software, progress: Progress
 ) -> list[Program]:
     """Configurations and data folders of all servers; the first start makes them."""
-    for folder in ("conf", "data", "logs", "run"):
+    for folder in ("conf", "data"):
         (settings.home / folder).mkdir(parents=True, exist_ok=True)
     if not (settings.home / "data" / "kafka").exists():
         progress("Kafka, PostgreSQL: preparing the data folders …")
