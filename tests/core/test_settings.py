@@ -107,5 +107,13 @@ def test_secrets_come_from_files_and_over_them_from_the_environment(
     settings = load(tmp_path, text)
     assert settings.kafka_security.password.get_secret_value() == "newer"
     assert settings.clickhouse.password.get_secret_value() == "newer"
+    # What the last `up` was given is for shells in which nothing is set, and no file is named.
+    settings.environment_file.parent.mkdir(parents=True)
+    settings.environment_file.write_text('{"DATARAIL_KAFKA_PASSWORD": "noted"}')
+    assert load(tmp_path, text).kafka_security.password.get_secret_value() == "newer"
+    monkeypatch.delenv("DATARAIL_KAFKA_PASSWORD")
+    assert load(tmp_path, text).kafka_security.password.get_secret_value() == " 半 secret "
+    bare = load(tmp_path, f"kafka_security: {{{SASL}}}\n")
+    assert bare.kafka_security.password.get_secret_value() == "noted"
     said = f"{settings!r} {settings.kafka_access!r} {settings.kafka_access} {settings.model_dump_json()}"
     assert "newer" not in said

@@ -52,6 +52,20 @@ def test_a_connector_gets_the_variables_of_its_contract_and_of_no_other(tmp_path
     assert {name for name in made if made[name] != other[name]} == {"connector-a.b"}
 
 
+def test_another_password_of_a_server_is_another_program_for_every_part(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = programs(tmp_path, {"a.b": "x"})
+    monkeypatch.setenv("DATARAIL_CLICKHOUSE_PASSWORD", "first")
+    first = programs(tmp_path, {"a.b": "x"})
+    monkeypatch.setenv("DATARAIL_CLICKHOUSE_PASSWORD", "second")
+    second = programs(tmp_path, {"a.b": "x"})
+    for name in before:
+        assert len({repr(made[name]) for made in (before, first, second)}) == 3, name
+    assert programs(tmp_path, {"a.b": "x"}) == second
+    assert "first" not in repr(first) and "second" not in repr(second)
+
+
 def test_entering_a_command_hands_it_its_variables_and_no_others(tmp_path: Path) -> None:
     noted = {"SECRET": 'it\'s "50%" ; # 半', "OTHER": "o"}
     (tmp_path / "environment.json").write_text(json.dumps(noted))

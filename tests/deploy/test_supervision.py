@@ -57,6 +57,20 @@ def test_only_what_changed_is_touched(running: Settings) -> None:
     assert pids(running) == {"one": before["one"]}
 
 
+def test_no_program_inherits_a_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    settings = Settings.load(tmp_path)
+    for folder in ("logs", "run"):
+        (settings.home / folder).mkdir(parents=True)
+    monkeypatch.setenv("DATARAIL_KAFKA_PASSWORD", "as it was at the first up")
+    supervision.launch(settings, supervision.write_conf(settings, [sleeper(settings, "one")]))
+    try:
+        supervision.start(settings, ["one"])
+        for pid in (int((settings.home / "run" / "supervisord.pid").read_text()), pids(settings)["one"]):
+            assert b"DATARAIL_KAFKA_PASSWORD" not in Path(f"/proc/{pid}/environ").read_bytes()
+    finally:
+        line.clean(settings)
+
+
 def test_a_killed_program_is_started_again(running: Settings) -> None:
     before = pids(running)["one"]
     time.sleep(1.2)  # it must have settled, else it counts as one that does not start

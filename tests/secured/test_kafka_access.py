@@ -132,8 +132,8 @@ OPENED: dict[str, Callable[[Settings], object]] = {
 
 @pytest.fixture
 def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
-    """kafka-python tries again for a second instead of ten."""
-    monkeypatch.setattr(kafka_access, "_LOOKING_MS", 1000)
+    """kafka-python tries again for half a second instead of ten."""
+    monkeypatch.setattr(kafka_access, "_LOOKING_MS", 500)
 
 
 def refused(settings: Settings, kafka: KafkaAccess, part: str) -> RailError:
