@@ -88,10 +88,10 @@ class Fetching:
             "topic.metadata.refresh.interval.ms": 60_000,
             "log_level": 3,
         }
-        told = logging.getLogger("kafka.librdkafka")
+        self._log = logging.getLogger("kafka.librdkafka")
         # What is asked goes by a connection of its own: on the consumer's it would wait, each question
         # by itself, for the fetch that waits there for a train.
-        self._asking: Any = admin.AdminClient(always, logger=told)
+        self._asking: Any = admin.AdminClient(always, logger=self._log)
         self._consumer: Any = librdkafka.Consumer(
             always
             | {
@@ -107,10 +107,11 @@ class Fetching:
                 "queued.max.messages.kbytes": _AHEAD_KB,
                 "fetch.queue.backoff.ms": _FULL_MS,
                 "on_commit": self._committed,
+                "error_cb": self._disturbed,
                 # No session is kept; a commit waits so long for a broker that is away.
                 "session.timeout.ms": 6000,
             },
-            logger=told,
+            logger=self._log,
         )
 
     def poll(self, seconds: float) -> dict[TopicPartition, list[Fetched]]:
@@ -126,10 +127,7 @@ class Fetching:
         for message in (first, *self._consumer.consume(_MOST - 1, 0)):
             error = message.error()
             if error is not None:
-                if error.code() in _UNSURE:
-                    fault = self._access.away(error, "kafka")
-                else:
-                    fault = trouble(error, f"{message.topic()}/{message.partition()}")
+                fault = trouble(error, f"{message.topic()}/{message.partition()}")
                 if isinstance(fault, Terminal):
                     self._fault = fault  # after what came before it
                     break
@@ -213,6 +211,14 @@ class Fetching:
             asked = {each: _at(each) for each in partitions}
             answers = self._asking.list_offsets(dict.fromkeys(asked.values(), spec), request_timeout=_ANSWER)
             return {each: answers[at].result().offset for each, at in asked.items()}
+
+    def _disturbed(self, error: KafkaError) -> None:
+        # Called from `poll`, of what is no partition's. librdkafka itself would go on asking.
+        fault = self._access.away(error, "kafka") if error.code() in _UNSURE else None
+        if isinstance(fault, Terminal):
+            self._fault = fault
+        else:
+            self._log.error("%s", error)
 
     def _committed(self, error: KafkaError | None, _partitions: object) -> None:
         self._under_way -= 1

@@ -10,6 +10,7 @@ import redis
 from hiredis import pack_command
 from redis.backoff import NoBackoff
 from redis.exceptions import (
+    AuthenticationError,
     BusyLoadingError,
     ConnectionError,
     OutOfMemoryError,
@@ -21,7 +22,13 @@ from redis.exceptions import (
 )
 from redis.retry import Retry
 
+from datarail import tls
 from datarail.errors import Terminal, Transient
+
+_ADDRESS = (
+    "check the address of Redis (redis in datarail.yaml, or DATARAIL_REDIS): its user and password, and "
+    "with rediss:// its ssl_ca_certs, which must hold who signed the server's certificate"
+)
 
 
 def connect(url: str) -> redis.Redis:
@@ -41,7 +48,11 @@ def passing() -> Iterator[None]:
     """Turn the client's errors into Transient (away, busy, full) and Terminal (refused)."""
     try:
         yield
+    except AuthenticationError as error:
+        raise Terminal(f"Redis refuses: {error}", part="redis", remedy=_ADDRESS) from error
     except (ConnectionError, TimeoutError, BusyLoadingError, ReadOnlyError, TryAgainError) as error:
+        if why := tls.refusal(error.__context__):
+            raise Terminal(f"Redis: {why}", part="redis", remedy=_ADDRESS) from error
         raise Transient(f"Redis does not answer: {error}", part="redis") from error
     except OutOfMemoryError as error:
         raise Transient(f"Redis is full: {error}", part="redis", remedy="raise its maxmemory") from error

@@ -16,12 +16,14 @@ import numpy as np
 import pyarrow as pa
 import pytest
 import typer.main
+import yaml
 from kafka import KafkaAdminClient, KafkaProducer
 from kafka.admin import NewTopic
 
 from datarail.columns import raw_schema
+from datarail.kafka_access import KafkaSecurity
 from datarail.position import Identity, Lane
-from datarail.settings import Settings
+from datarail.settings import SECRETS, Settings
 from datarail.train import CarEntry, Manifest, encode
 from examples.city.departments import DEPARTMENTS
 from examples.city.draw import DEFAULT_SEED, Draw
@@ -73,6 +75,19 @@ def test_both_readmes_tell_the_same() -> None:
     interfaces = [re.findall(r'`(\{".*\})`', text) for text in (english, chinese)]
     assert interfaces[0] == interfaces[1] and len(interfaces[0]) == 3
     assert english.count("\n## ") == chinese.count("\n## ")
+
+
+def test_the_clusters_example_is_as_the_settings_want_it() -> None:
+    blocks = [re.findall(r"```yaml\n(.*?)```", text_of(document), re.DOTALL) for document in READMES]
+    assert blocks[0] == blocks[1] and len(blocks[0]) == 1
+    said = yaml.safe_load(blocks[0][0])
+    for block in (said["kafka_security"], said["clickhouse"]):
+        block.pop("ca_file")  # it is not on this machine
+    settings = Settings.model_validate({"folder": HERE, **said, "kafka_security": {"protocol": "SSL"}})
+    assert set(said["kafka_security"]) <= set(KafkaSecurity.model_fields)
+    assert settings.clickhouse.url == "https://clickhouse.city.example:8443"
+    for document in READMES:
+        assert set(SECRETS) <= set(re.findall(r"DATARAIL_\w+", text_of(document)))
 
 
 @pytest.mark.parametrize("document", DOCUMENTS)

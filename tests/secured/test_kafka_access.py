@@ -189,6 +189,18 @@ def test_other_refusals_are_told_too(broker: Broker, authority: Authority, stran
     assert "must name this address" in str(refused(Settings.load(), other, part))
 
 
+def test_a_sink_that_runs_is_told_too(broker: Broker, authority: Authority) -> None:
+    reached = access(broker, authority, "SCRAM-SHA-512 over TLS")
+    wrong = reached.security.model_copy(update={"password": SecretStr("wrong-one")})
+    other = KafkaAccess(reached.servers, wrong)
+    with closing(Fetching(other, "g", fetch_bytes=FETCH_BYTES, least_bytes=1, wait_ms=100)) as consumer:
+        consumer.read(TopicPartition("train.a.b", 0), 0)
+        until = time.monotonic() + 20
+        with pytest.raises(Terminal, match="refuses: user datarail"):
+            while time.monotonic() < until:
+                consumer.poll(0.2)
+
+
 def test_a_broker_that_is_away_may_come(authority: Authority) -> None:
     security = KafkaSecurity(protocol="SSL", ca_file=authority.file)
     found = KafkaAccess("127.0.0.1:1", security).away("nobody", "sink")
