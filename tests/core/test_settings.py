@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -27,6 +29,16 @@ def test_without_a_word_kafka_is_spoken_to_plainly(tmp_path: Path) -> None:
     assert access.aiokafka() == {"bootstrap_servers": "a:1,b:2"}
     assert access.librdkafka() == {"bootstrap.servers": "a:1,b:2"}
     assert access.faust() == {"broker": ["kafka://a:1", "kafka://b:2"], "broker_credentials": None}
+
+
+def test_no_part_imports_a_client_by_its_settings() -> None:
+    clients = ("kafka", "aiokafka", "faust", "confluent_kafka", "redis", "clickhouse_driver")
+    code = (
+        "import sys; from datarail.settings import Settings; "
+        "a = Settings.load().kafka_access; a.kafka_python(), a.aiokafka(), a.librdkafka(), a.away('', ''); "
+        f"assert not set({clients!r}) & sys.modules.keys()"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
 
 
 SASL = "protocol: SASL_PLAINTEXT, user: rail"

@@ -26,7 +26,9 @@ def test_commands_inserts_and_answers_go_over_https(store: Server) -> None:
 
 
 def test_the_health_check_speaks_tls_on_both_ports(store: Server) -> None:
-    clickhouse_setup.check(Settings.load().model_copy(update={"clickhouse": store.secured}))
+    clickhouse_setup.check(
+        Settings.load(Path(__file__).parent).model_copy(update={"clickhouse": store.secured})
+    )
 
 
 def test_an_unknown_authority_is_refused_at_once(store: Server, stranger: Authority) -> None:

@@ -8,6 +8,7 @@ import time
 import uuid
 from collections.abc import Callable
 from contextlib import closing
+from pathlib import Path
 
 import faust
 import pytest
@@ -136,8 +137,9 @@ def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kafka_access, "_LOOKING_MS", 500)
 
 
-def refused(settings: Settings, kafka: KafkaAccess, part: str) -> RailError:
-    given = settings.model_copy(update={"kafka": kafka.servers, "kafka_security": kafka.security})
+def refused(kafka: KafkaAccess, part: str) -> RailError:
+    bare = Settings.load(Path(__file__).parent)
+    given = bare.model_copy(update={"kafka": kafka.servers, "kafka_security": kafka.security})
     with pytest.raises(Terminal) as caught:
         OPENED[part](given)
     assert PASSWORD not in str(caught.value) and "wrong" not in str(caught.value)
@@ -152,7 +154,7 @@ def test_a_wrong_password_is_terminal_everywhere(
     caplog.set_level(logging.DEBUG)
     reached = access(broker, authority, "SCRAM-SHA-512 over TLS")
     wrong = reached.security.model_copy(update={"password": SecretStr("wrong-one")})
-    fault = refused(Settings.load(), KafkaAccess(reached.servers, wrong), part)
+    fault = refused(KafkaAccess(reached.servers, wrong), part)
     assert "refuses: user datarail: " in str(fault)
     assert "→ check kafka_security.user and its password: DATARAIL_KAFKA_PASSWORD, or" in str(fault)
     assert "wrong-one" not in caplog.text
@@ -165,7 +167,7 @@ def test_an_unknown_authority_is_terminal(
 ) -> None:
     reached = access(broker, authority, "SCRAM-SHA-512 over TLS")
     other = KafkaAccess(reached.servers, reached.security.model_copy(update={"ca_file": stranger.file}))
-    fault = str(refused(Settings.load(), other, part))
+    fault = str(refused(other, part))
     assert "its certificate is not trusted" in fault and "→ check kafka_security: ca_file" in fault
 
 
@@ -177,16 +179,16 @@ def test_other_refusals_are_told_too(broker: Broker, authority: Authority, stran
     unknown = {"certificate_file": theirs.certificate, "key_file": theirs.key}
     for certificate in (none, unknown):
         other = KafkaAccess(own.servers, own.security.model_copy(update=certificate))
-        assert "it does not accept our certificate" in str(refused(Settings.load(), other, part))
+        assert "it does not accept our certificate" in str(refused(other, part))
     scram = access(broker, authority, "SCRAM-SHA-512 over TLS")
     # Nor does the system know who signed.
     other = KafkaAccess(scram.servers, scram.security.model_copy(update={"ca_file": None}))
-    assert "its certificate is not trusted" in str(refused(Settings.load(), other, part))
+    assert "its certificate is not trusted" in str(refused(other, part))
     other = KafkaAccess(scram.servers, scram.security.model_copy(update={"mechanism": "PLAIN"}))
-    assert "let kafka_security.mechanism be one that" in str(refused(Settings.load(), other, part))
+    assert "let kafka_security.mechanism be one that" in str(refused(other, part))
     # The certificate is for 127.0.0.1: another name of the same machine is another server.
     other = KafkaAccess(scram.servers.replace("127.0.0.1", "127.1"), scram.security)
-    assert "must name this address" in str(refused(Settings.load(), other, part))
+    assert "must name this address" in str(refused(other, part))
 
 
 def test_a_sink_that_runs_is_told_too(broker: Broker, authority: Authority) -> None:
