@@ -212,8 +212,14 @@ def of_batch(batch: pa.RecordBatch) -> SmallCar | None:
 
 def _plain(column: pa.Array) -> list[Any]:
     """The inverse of `typed`. Raises ValueError for a number that JSON has none of."""
-    kind = column.type
     values: list[Any] = column.to_pylist()
+    if pa.types.is_floating(column.type) and not all(value is None or isfinite(value) for value in values):
+        raise ValueError("a number that is none, or endless")
+    return spelled(column.type, values)
+
+
+def spelled(kind: pa.DataType, values: list[Any]) -> list[Any]:
+    """Python's values of a type as a small car has them."""
     if pa.types.is_decimal(kind):
         return [None if value is None else f"{value:f}" for value in values]
     if pa.types.is_date(kind):
@@ -222,8 +228,6 @@ def _plain(column: pa.Array) -> list[Any]:
         return [
             None if value is None else value.isoformat(timespec="microseconds")[:-6] + "Z" for value in values
         ]
-    if pa.types.is_floating(kind) and not all(value is None or isfinite(value) for value in values):
-        raise ValueError("a number that is none, or endless")
     return values
 
 

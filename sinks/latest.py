@@ -9,28 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import polars as pl
 import pyarrow as pa
 
-from datarail.columns import WRITTEN, column
-from datarail.errors import Terminal
-from sinks.texts import fixed_texts
+from datarail.columns import column
+from datarail.small_car import spelled
+from sinks.held import Held, at_fault, newest
+from sinks.unchanged import filled, with_left_out
+from sinks.version import version_texts
 
-#: An identity as 32 hex digits that sort as it does, with room for one bit:
-#: epoch 16 | position 64 | index 44 | part 2 | good 1 | 0. A held change is a little older than
-#: the same change mended.
-VERSION_WIDTH = 32
 _DELETE, _TRUNCATE = ord("d"), ord("t")
-_HEX = np.frombuffer(b"".join(b"%02x" % byte for byte in range(256)), dtype="S2")
-#: No key whose newest change is held.
-NO_HELD = pl.DataFrame(schema={"_key": pl.String, "_version": pl.String, "_commit": pl.Datetime("us", "UTC")})
 Places = npt.NDArray[np.integer[Any]]
-_SPENT = ["_epoch", "_pos", "_idx", "_part", "_unchanged", "_held"]
-_META = ("_op", "_epoch", "_pos", "_idx", "_part", "_commit", "_unchanged", "_key", "_held")
+_SPENT = ["_epoch", "_pos", "_idx", "_part", "_unchanged", "_held", "_findings"]
+_META = ("_op", "_commit", "_key", *_SPENT)
 
 
 @dataclass(slots=True)
@@ -40,8 +35,7 @@ class Latest:
     good: one row a source key, its last change that passed: _key, _version, _op, _commit and the
       items asked for. Sorted by _key. After a truncate the keys older than it are among the
       deletes, at its version.
-    held: one row a source key whose last change is held and newer than its good one here:
-      _key, _version, _commit.
+    held: the source keys whose last change is held and newer than their good one here. Sorted by key.
     overtaken: the good rows that others of the same key replaced: as `good`.
     truncated: version and commit (µs) of the last truncate.
     left_out: for the keys whose last good change left out items asked for: key → those items.
@@ -50,7 +44,7 @@ class Latest:
     """
 
     good: pl.DataFrame
-    held: pl.DataFrame
+    held: list[Held]
     overtaken: pl.DataFrame
     truncated: tuple[str, int] | None
     left_out: dict[str, list[str]]
@@ -66,7 +60,7 @@ class Latest:
             if overtaken.height:
                 keys = overtaken["_key"]
                 overtaken = overtaken.filter((keys >= good["_key"][0]) & (keys <= good["_key"][-1]))
-            yield Latest(good, NO_HELD, overtaken, None, self.left_out, self.unchanged)
+            yield Latest(good, [], overtaken, None, self.left_out, self.unchanged)
 
 
 Cars = tuple[Sequence[pa.RecordBatch], Mapping[str, pa.DataType]]
@@ -81,24 +75,28 @@ def latest(resources: Sequence[Cars]) -> list[Latest]:
         return []
     joined = [_Joined.of(cars, items) for cars, items in resources]
     found = []
-    for each, (cars, items), (last, before, held) in zip(joined, resources, _last(joined), strict=True):
-        good, overtaken = each.rows(last), each.rows(before)
+    for each, (cars, items), places in zip(joined, resources, _last(joined), strict=True):
+        good, overtaken = each.rows(places.last), each.rows(places.before)
+        untold = each.at_fault
         left_out: dict[str, list[str]] = {}
         unchanged: dict[str, list[str]] = {}
         if each.any_unchanged:
-            good, left_out, unchanged = _fill(good, overtaken, _left_out(cars, items))
-        waiting = each.frame.select(NO_HELD.columns)[held] if len(held) else NO_HELD
-        found.append(Latest(good, waiting, overtaken, each.truncated, left_out, unchanged))
+            untold = with_left_out(untold, cars, items)
+            earlier = pl.concat([overtaken, each.rows(places.held_before)])
+            good, left_out, unchanged = filled(good, earlier, untold)
+        held = _held(each.rows(places.held), items, untold) if len(places.held) else []
+        found.append(Latest(good, held, overtaken, each.truncated, left_out, unchanged))
     return found
 
 
 @dataclass(slots=True)
 class _Joined:
     """All changes of one resource but truncates: _key, _version, _op, _commit, items. held: whether one is
-    held (a delete never is)."""
+    held (a delete never is). at_fault: version → items whose values held that change."""
 
     frame: pl.DataFrame
     held: npt.NDArray[np.bool_]
+    at_fault: dict[str, list[str]]
     truncated: tuple[str, int] | None
     any_unchanged: bool
 
@@ -108,38 +106,42 @@ class _Joined:
         operations = table.column("_op").to_numpy()
         held = table.column("_held").to_numpy().astype(bool)
         any_unchanged = table.column("_unchanged").null_count < table.num_rows
-        table = table.append_column("_version", version_texts(table)).drop_columns(_SPENT)
-        frame = pl.from_arrow(table)
+        table = table.append_column("_version", version_texts(table))
+        faults = _at_fault(table, held, items) if held.any() else {}
+        frame = pl.from_arrow(table.drop_columns(_SPENT))
         assert isinstance(frame, pl.DataFrame)
         truncated = None
         if (operations == _TRUNCATE).any():
             frame, truncated = _after_truncate(frame.with_columns(pl.Series("_held", held)))
             operations, held = frame["_op"].to_numpy(), frame["_held"].to_numpy()
             frame = frame.drop("_held")
-        return cls(frame, held & (operations != _DELETE), truncated, any_unchanged)
+        return cls(frame, held & (operations != _DELETE), faults, truncated, any_unchanged)
 
     def rows(self, places: Places) -> pl.DataFrame:
         return self.frame[places] if len(places) else self.frame.clear()
 
 
-def version_texts(table: pa.Table) -> pa.Array:
-    """The version of each row as text, from its identity and whether it is held."""
-    epoch, position, index, part = (
-        table.column(name).to_numpy().astype(np.uint64) for name in ("_epoch", "_pos", "_idx", "_part")
+def _at_fault(
+    table: pa.Table, held: npt.NDArray[np.bool_], items: Mapping[str, pa.DataType]
+) -> dict[str, list[str]]:
+    rows = table.select(["_version", "_findings"]).filter(pa.array(held))
+    return at_fault(zip(rows["_version"].to_pylist(), rows["_findings"].to_pylist(), strict=True), items)
+
+
+def _held(
+    rows: pl.DataFrame, items: Mapping[str, pa.DataType], untold: Mapping[str, Sequence[str]]
+) -> list[Held]:
+    """Held rows, sorted by key and version, as what their source keys are to remember."""
+    columns = [spelled(kind, rows[column(item)].to_list()) for item, kind in items.items()]
+    commits = rows["_commit"].cast(pl.Int64)
+    changes = zip(rows["_key"], rows["_version"], commits, *columns, strict=True)
+    return newest(
+        (
+            Held(key, version, commit, dict(zip(items, values, strict=True)))
+            for key, version, commit, *values in changes
+        ),
+        untold,
     )
-    good = ~table.column("_held").to_numpy().astype(bool)
-    if len(epoch) and (int(epoch.max()) >> 16 or int(index.max()) >> 44):
-        raise Terminal("an epoch above 65535 or a row number above 2^44 does not fit in a version")
-    words = np.empty((len(epoch), 2), dtype=">u8")
-    words[:, 0] = (epoch << np.uint64(48)) | (position >> np.uint64(16))
-    words[:, 1] = (
-        ((position & np.uint64(0xFFFF)) << np.uint64(48))
-        | (index << np.uint64(4))
-        | (part << np.uint64(2))
-        | (good.astype(np.uint64) << np.uint64(1))
-    )
-    digits = _HEX[words.view(np.uint8).reshape(len(epoch), 16)]
-    return fixed_texts(digits.tobytes(), len(epoch), VERSION_WIDTH)
 
 
 def _joined(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> pa.Table:
@@ -177,9 +179,18 @@ def _after_truncate(frame: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, int]]
     return pl.concat([rest, deletes]), (version, last["_commit"].cast(pl.Int64)[0])
 
 
-def _last(joined: Sequence[_Joined]) -> Iterator[tuple[Places, Places, Places]]:
-    """Of each resource, sorted by key: the places of the good rows that are the last of their key, of
-    those that are not, and of the held ones newer than both."""
+class _Places(NamedTuple):
+    """Places of one resource's rows, sorted by key. last: of the good ones that are the last of their key.
+    before: of those that are not. held: of the held ones newer than both. held_before: of those that
+    are not."""
+
+    last: Places
+    before: Places
+    held: Places
+    held_before: Places
+
+
+def _last(joined: Sequence[_Joined]) -> Iterator[_Places]:
     # Only the order is made here; each row's values are then moved once. Stable: of equal versions the
     # one that arrived later wins (the same change cleaned anew), and a good one over a held one.
     sizes = [each.frame.height for each in joined]
@@ -196,20 +207,29 @@ def _last(joined: Sequence[_Joined]) -> Iterator[tuple[Places, Places, Places]]:
     ]
     frame = pl.DataFrame(by)
     order = frame.select(pl.arg_sort_by(wanted, maintain_order=True)).to_series().to_numpy()
-    newest = order[:0]
+    newer = older = order[:0]
     if held.any():
         holds = held[order]
-        newest = order[holds & _is_last(by["key"][order], group[order])]
+        rows, overtaken = _overtaken(holds, _is_last(by["key"][order], group[order]))
+        newer, older = order[rows[~overtaken]], order[rows[overtaken]]
         order = order[~holds]
     last = _is_last(by["key"][order], group[order])
-    found = [order[last], order[~last], newest]
+    found = [order[last], order[~last], newer, older]
     starts = np.concatenate([[0], np.cumsum(sizes)])
     cuts = [np.searchsorted(group[places], np.arange(len(joined) + 1)) for places in found]
     for at, start in enumerate(starts[:-1]):
-        good, overtaken, waiting = (
-            places[cut[at] : cut[at + 1]] - start for places, cut in zip(found, cuts, strict=True)
+        yield _Places(
+            *(places[cut[at] : cut[at + 1]] - start for places, cut in zip(found, cuts, strict=True))
         )
-        yield good, overtaken, waiting
+
+
+def _overtaken(
+    holds: npt.NDArray[np.bool_], last: npt.NDArray[np.bool_]
+) -> tuple[Places, npt.NDArray[np.bool_]]:
+    """Of rows sorted by key and version, the held ones, and whether a good one of their key follows."""
+    rows, ends = np.flatnonzero(holds), np.flatnonzero(last)
+    good = np.cumsum(~holds)
+    return rows, good[ends[np.searchsorted(ends, rows)]] > good[rows]
 
 
 def _is_last(keys: pl.Series, groups: npt.NDArray[np.uint32]) -> npt.NDArray[np.bool_]:
@@ -218,54 +238,3 @@ def _is_last(keys: pl.Series, groups: npt.NDArray[np.uint32]) -> npt.NDArray[np.
     last[:-1] |= groups[1:] != groups[:-1]
     last[-1:] = True
     return last
-
-
-def _left_out(cars: Sequence[pa.RecordBatch], items: Mapping[str, pa.DataType]) -> dict[str, list[str]]:
-    """version → items asked for that the row says are unchanged (TOAST); most cars have none."""
-    found: dict[str, list[str]] = {}
-    for car in cars:
-        bitmaps = car.column("_unchanged")
-        if bitmaps.null_count == car.num_rows:
-            continue
-        order = [name[len(WRITTEN) :] for name in car.schema.names if name.startswith(WRITTEN)]
-        versions = version_texts(pa.Table.from_batches([car.select([*_META])])).to_pylist()
-        for version, bitmap in zip(versions, bitmaps.to_pylist(), strict=True):
-            names = [item for at, item in enumerate(order) if item in items and bit(bitmap, at)]
-            if names:
-                found[version] = names
-    return found
-
-
-def bit(bitmap: bytes | None, at: int) -> bool:
-    """Whether item number `at` is marked in an _unchanged bitmap."""
-    return bitmap is not None and at // 8 < len(bitmap) and bool(bitmap[at // 8] >> at % 8 & 1)
-
-
-def _fill(
-    good: pl.DataFrame, overtaken: pl.DataFrame, by_version: dict[str, list[str]]
-) -> tuple[pl.DataFrame, dict[str, list[str]], dict[str, list[str]]]:
-    """The good rows with what their last change left out and an earlier one of the batch had sent;
-    left_out and unchanged of `Latest`."""
-    asking = pl.DataFrame(
-        {"_row": np.arange(good.height), "_key": good["_key"], "_version": good["_version"]}
-    )
-    asking = asking.filter(asking["_version"].is_in(list(by_version)) & (good["_op"] != _DELETE))
-    left_out = {key: by_version[version] for _, key, version in asking.iter_rows()}
-    unchanged = {key: list(items) for key, items in left_out.items()}
-    for item in {item: None for items in left_out.values() for item in items}:
-        silent = [version for version, items in by_version.items() if item in items]
-        told = overtaken.filter(~overtaken["_version"].is_in(silent))
-        value = pl.when(pl.col("_op") != _DELETE).then(pl.col(column(item)))
-        told = told.select("_key", former=value).unique("_key", keep="last", maintain_order=True)
-        mended = asking.filter(asking["_version"].is_in(silent)).join(told, on="_key")
-        good = good.with_columns(placed(good[column(item)], mended["_row"].to_numpy(), mended["former"]))
-        for key in mended["_key"]:
-            unchanged[key].remove(item)
-    return good, left_out, {key: items for key, items in unchanged.items() if items}
-
-
-def placed(values: pl.Series, rows: Sequence[int] | Places, others: pl.Series) -> pl.Series:
-    """A column with other values at some rows, nulls included."""
-    at = np.arange(len(values))
-    at[np.asarray(rows, dtype=np.int64)] = len(values) + np.arange(len(others))
-    return pl.concat([values, others])[at]

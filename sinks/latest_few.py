@@ -14,6 +14,7 @@ import pyarrow as pa
 
 from datarail.small_car import COMMIT, EPOCH, FEW, IDX, OP, PART, POS, UNCHANGED, Shape, SmallCar, type_text
 from datarail.train import Car
+from sinks.held import Held, at_fault, newest
 
 _OPS = frozenset(b"curd")
 _DELETE = ord("d")
@@ -33,11 +34,11 @@ class FewRow(NamedTuple):
 @dataclass(slots=True)
 class FewLatest:
     """As sinks.latest's. good: one row a source key, its last change, sorted by key. overtaken: the
-    other good rows. held: one row a source key whose last change is held."""
+    other good rows. held: the source keys whose last change is held, sorted by key."""
 
     good: list[FewRow] = field(default_factory=list)
     overtaken: list[FewRow] = field(default_factory=list)
-    held: list[FewRow] = field(default_factory=list)
+    held: list[Held] = field(default_factory=list)
 
     def without_void(self, truncated: bytes | None) -> FewLatest:
         """Without the rows that a truncate has made void before they came (`not_void`)."""
@@ -58,7 +59,8 @@ def latest_few(cars: Sequence[Car], items: Mapping[str, pa.DataType]) -> FewLate
         return None
     wanted = tuple(items.items())
     rows: list[FewRow] = []
-    held: list[FewRow] = []
+    held: list[Held] = []
+    findings: list[tuple[str, str | None]] = []
     for car in cars:
         if not isinstance(car, SmallCar):
             return None
@@ -77,12 +79,17 @@ def latest_few(cars: Sequence[Car], items: Mapping[str, pa.DataType]) -> FewLate
             passed = not row[key + 1]
             version = row[EPOCH] << 112 | row[POS] << 48 | row[IDX] << 4 | row[PART] << 2 | passed << 1
             values = [row[place] for place in places]
-            found = FewRow(row[key], f"{version:032x}", row[OP], row[COMMIT], values)
-            (rows if passed or row[OP] == _DELETE else held).append(found)
+            if passed or row[OP] == _DELETE:
+                rows.append(FewRow(row[key], f"{version:032x}", row[OP], row[COMMIT], values))
+                continue
+            held.append(Held(row[key], f"{version:032x}", row[COMMIT], dict(zip(items, values, strict=True))))
+            findings.append((held[-1].version, row[key + 2]))
     good, overtaken = _last_by_key(rows)
     if held:
         known = {row.key: row.version for row in good}
-        held = [row for row in _last_by_key(held)[0] if row.version > known.get(row.key, "")]
+        held.sort(key=lambda row: (row.key, row.version))
+        waiting = [row for row in held if row.version > known.get(row.key, "")]
+        held = newest(waiting, at_fault(findings, items))
     return FewLatest(good, overtaken, held)
 
 

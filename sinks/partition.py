@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Mapping, Sequence
 
 import polars as pl
@@ -10,9 +11,10 @@ from datarail.position import Mark
 from datarail.topics import station_of
 from datarail.train import Car
 from sinks.contributions import Contributions
-from sinks.latest import VERSION_WIDTH, Latest
+from sinks.latest import Latest
 from sinks.passing import moved_on
 from sinks.port import Arrival
+from sinks.version import VERSION_WIDTH
 
 
 class Partition:
@@ -35,6 +37,21 @@ class Partition:
         """Version of the resource's last truncate: what is older is void, wherever it is."""
         return self.contributions.note(truncate_note(resource))
 
+    def known(self, keys: Sequence[bytes], truncated: bytes | None) -> list[bytes | None]:
+        """The contributions that are there, but for void ones. keys: sorted."""
+        return self.without_void(self.contributions.get(keys), truncated) if keys else []
+
+    def known_after(
+        self, keys: Sequence[bytes], truncated: bytes | None, own: Sequence[bytes], values: Sequence[bytes]
+    ) -> list[bytes | None]:
+        """`known` once these contributions of a batch are written. own: their keys, sorted."""
+        known = self.known(keys, truncated)
+        for number, key in enumerate(keys):
+            at = bisect_left(own, key)
+            if at < len(own) and own[at] == key:
+                known[number] = values[at]
+        return known
+
     def without_void(self, values: list[bytes | None], truncated: bytes | None) -> list[bytes | None]:
         """Contributions, with those None that a truncate has made void."""
         if truncated is None:
@@ -53,7 +70,7 @@ def not_void(reduced: Latest, truncated: bytes | None) -> Latest:
         return reduced
     text = truncated.decode()
     reduced.good = reduced.good.filter(pl.col("_version") >= text)
-    reduced.held = reduced.held.filter(pl.col("_version") > text)
+    reduced.held = [each for each in reduced.held if each.version > text]
     return reduced
 
 

@@ -11,8 +11,12 @@ from datarail.columns import WRITTEN, column
 from datarail.position import Mark
 from sinks.clickhouse import UNKNOWN_DATABASE, UNKNOWN_TABLE, ClickHouse, Refused, quoted
 
-_META = ("_op", "_lane", "_seq", "_epoch", "_pos", "_idx", "_part", "_commit", "_unchanged", "_key", "_held")
-_ORDER = "_key, _epoch, _pos, _idx, _part, _offset"
+_META = (
+    *("_op", "_lane", "_seq", "_epoch", "_pos", "_idx", "_part", "_commit", "_unchanged"),
+    *("_key", "_held", "_findings"),
+)
+_IDENTITY = ("_epoch", "_pos", "_idx", "_part")
+_ORDER = f"_key, {', '.join(_IDENTITY)}, _offset"
 _TRUNCATE = ord("t")
 #: Changes a page.
 _PAGE = 100_000
@@ -44,7 +48,7 @@ class Past:
         self, station: str, resource: str, items: Iterable[str], partition: int, end: int
     ) -> Iterator[pa.RecordBatch]:
         """Clean cars with these items, of all changes below the offset `end`: truncates first,
-        then key by key in the order of identity; no key is cut in two."""
+        then, of what none of them made void, key by key in the order of identity; no key is cut in two."""
         table = f"history.{quoted(f'{station}.{resource}')}"
         there = self._columns(f"{station}.{resource}")
         if not there:
@@ -56,8 +60,13 @@ class Past:
         blank = ", ".join(f"CAST(NULL, 'Nullable(String)') AS {quoted(name)}" for name in written)
         select = f"SELECT {names}{', ' if blank else ''}{blank} FROM {table}"
         where = f"WHERE _partition = {partition:d} AND _offset < {end:d}"
-        yield from _batches(self._store.table(f"{select} {where} AND _op = {_TRUNCATE} ORDER BY {_ORDER}"))
+        truncates = self._store.table(f"{select} {where} AND _op = {_TRUNCATE} ORDER BY {_ORDER}")
+        yield from _batches(truncates)
         where += f" AND _op != {_TRUNCATE}"
+        if truncates.num_rows:
+            # What is void must not even fill in what a later change left out.
+            void = max(zip(*(truncates.column(name).to_pylist() for name in _IDENTITY), strict=True))
+            where += f" AND ({', '.join(_IDENTITY)}) > ({', '.join(map(str, void))})"
         last, limit = None, self._page
         while True:
             after = "" if last is None else " AND _key > {last:String}"

@@ -3,7 +3,8 @@
 A local contribution is `<version><state><items>`: state S (counts) or D (deleted: counts nothing);
 items are the texts of the items that indicators of the resource look at, in the order of their
 names, each ended by \\x1f; a null is \\x1e. So any indicator can be counted from contributions
-alone, and an item that a change left out (TOAST) keeps the text it had.
+alone, and an item that a change left out (TOAST) keeps the text it had. What held changes have
+brought comes after the last item, where nothing is counted (sinks.held).
 """
 
 from __future__ import annotations
@@ -19,13 +20,13 @@ import pyarrow as pa
 
 from datarail.columns import column
 from datarail.errors import Terminal
+from sinks.held import DELETED, SET
 from sinks.indicators.plan import Measure, ResourcePlan
-from sinks.latest import VERSION_WIDTH
 from sinks.latest_few import FewRow
 from sinks.plain_texts import Spell, text_speller
 from sinks.texts import dates, has_control, text_of
+from sinks.version import VERSION_WIDTH
 
-SET, DELETED = b"S", b"D"
 _END, _NULL = "\x1f", "\x1e"
 _DELETE = ord("d")
 _DAY_LENGTH = len("2024-05-03")

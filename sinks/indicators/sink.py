@@ -23,6 +23,7 @@ from datarail.position import Mark
 from datarail.settings import Settings
 from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores, key_prefix
+from sinks.held import remembering, taken
 from sinks.indicators.counting import (
     Totals,
     add,
@@ -34,7 +35,7 @@ from sinks.indicators.counting import (
 )
 from sinks.indicators.plan import ResourcePlan, fingerprint, plan_station
 from sinks.indicators.totals import RedisTotals
-from sinks.latest import VERSION_WIDTH, Latest
+from sinks.latest import Latest
 from sinks.latest_few import FewLatest
 from sinks.partition import Partition, gathered, mark_after, not_void, truncate_note
 from sinks.past import Past
@@ -42,6 +43,8 @@ from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.reduced import Reduced, last_of_each
 from sinks.texts import as_bytes
+from sinks.unchanged import with_remembered
+from sinks.version import VERSION_WIDTH
 
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
@@ -241,33 +244,40 @@ class IndicatorsSink:
             plan = self._plans[part.station][resource]
             if isinstance(reduced, FewLatest):
                 truncated = part.truncated(resource)
-                good = reduced.without_void(truncated).good
-                own = [key_prefix(resource) + row.key.encode() for row in good]
-                known = part.without_void(part.contributions.get(own), truncated) if own else []
-                now = contributions_few(good, plan)
+                reduced = reduced.without_void(truncated)
+                own = [key_prefix(resource) + row.key.encode() for row in reduced.good]
+                known = part.known(own, truncated)
+                now = contributions_few(reduced.good, plan)
             else:
-                own, known, now = self._many(part, plan, reduced, totals, notes)
-            fresh = [
-                old is None or old[:VERSION_WIDTH] <= new[:VERSION_WIDTH]
-                for old, new in zip(known, now, strict=True)
-            ]
+                reduced, truncated = self._after_truncate(part, plan, reduced, totals, notes)
+                own, known, now = _many(part, plan, reduced, truncated)
+            fresh, late = taken(known, now)
+            written = [late.get(at, value) for at, value in enumerate(now)] if late else now
             if not all(fresh):
-                own, known, now = _those(fresh, own), _those(fresh, known), _those(fresh, now)
+                own, known = _those(fresh, own), _those(fresh, known)
+                now, written = _those(fresh, now), _those(fresh, written)
             add(totals, difference(known, now, plan))
             keys += own
-            values += now
+            values += written
+            held = [key_prefix(resource) + each.key.encode() for each in reduced.held]
+            for key, each, old in zip(
+                held, reduced.held, part.known_after(held, truncated, own, written), strict=True
+            ):
+                if (value := remembering(old, each)) is not None:
+                    keys.append(key)
+                    values.append(value)
         return totals, keys, values, notes
 
-    def _many(
+    def _after_truncate(
         self,
         part: Partition,
         plan: ResourcePlan,
         reduced: Latest,
         totals: Totals,
         notes: list[tuple[str, bytes]],
-    ) -> tuple[list[bytes], list[bytes | None], list[bytes]]:
-        """Keys of the good changes, what was known of them, and what they contribute now; a truncate's
-        part in the totals is added, and noted."""
+    ) -> tuple[Latest, bytes | None]:
+        """What no truncate has made void, and the last truncate; this batch's part in the totals is added,
+        and noted."""
         resource = plan.resource
         truncated = part.truncated(resource)
         if reduced.truncated is not None and reduced.truncated[0].encode() > (truncated or b""):
@@ -275,19 +285,7 @@ class IndicatorsSink:
             self._take_away(part, plan, totals, truncated, version)
             notes.append((truncate_note(resource), version))
             truncated = version
-        reduced = not_void(reduced, truncated)
-        if reduced.good.height == 0:
-            return [], [], []
-        prefix = key_prefix(resource)
-        own = [prefix + key for key in as_bytes(reduced.good["_key"])]
-        known = part.without_void(part.contributions.get(own), truncated)
-        now = as_bytes(contributions(reduced.good, plan))
-        if reduced.unchanged:
-            at = {key: number for number, key in enumerate(reduced.good["_key"])}
-            for key, items in reduced.unchanged.items():
-                if (number := at.get(key)) is not None:
-                    now[number] = with_former(now[number], known[number], items, plan)
-        return own, known, now
+        return not_void(reduced, truncated), truncated
 
     def _take_away(
         self, part: Partition, plan: ResourcePlan, totals: Totals, before: bytes | None, version: bytes
@@ -301,6 +299,25 @@ class IndicatorsSink:
         # They mean nothing any more: this only gives back the room.
         for chunk in part.contributions.scan(resource):
             part.contributions.forget(key for key, value in chunk if value[:VERSION_WIDTH] < version)
+
+
+def _many(
+    part: Partition, plan: ResourcePlan, reduced: Latest, truncated: bytes | None
+) -> tuple[list[bytes], list[bytes | None], list[bytes]]:
+    """Keys of the good changes, what was known of them, and what they contribute now."""
+    if reduced.good.height == 0:
+        return [], [], []
+    prefix = key_prefix(plan.resource)
+    own = [prefix + key for key in as_bytes(reduced.good["_key"])]
+    known = part.known(own, truncated)
+    good, unchanged = with_remembered(reduced.good, reduced.unchanged, known, plan.items)
+    now = as_bytes(contributions(good, plan))
+    if unchanged:
+        at = {key: number for number, key in enumerate(good["_key"])}
+        for key, items in unchanged.items():
+            if (number := at.get(key)) is not None:
+                now[number] = with_former(now[number], known[number], items, plan)
+    return own, known, now
 
 
 def _those(wanted: Sequence[bool], values: Sequence[T]) -> list[T]:

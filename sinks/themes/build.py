@@ -14,7 +14,7 @@ a crash, they are still to be found where it looks for them.
 In the local contributions a source key has `<version><state><theme keys>`: state S (set), H (set,
 a newer change is held) or D (deleted); theme keys are a JSON list, one (or null) for each feed.
 Where one is null, the contributions follow, each after a tab: Redis does not have them, and a
-later change may leave items out.
+later change may leave items out. What held changes have brought comes last (sinks.held).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ import polars as pl
 import pyarrow as pa
 
 from datarail.columns import column
-from sinks.latest import VERSION_WIDTH
+from sinks.held import DELETED, SET, is_there, without_memory
 from sinks.texts import dates, escaped, json_floats, needs_escape, quoted, text_of
 from sinks.themes.plan import FeedPlan, ResourcePlan
+from sinks.version import VERSION_WIDTH
 
-SET, HELD, DELETED = b"S", b"H", b"D"
 _DELETE = ord("d")
 GOLDEN_PREFIX = "golden:{"
 
@@ -245,15 +245,15 @@ def held_flag(version: bytes, commit: int) -> bytes:
 
 def theme_keys_of(value: bytes) -> list[str | None]:
     """The theme keys in a local contribution; none of a deleted one."""
-    if value[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
+    if not is_there(value):
         return []
-    keys: list[str | None] = orjson.loads(value[VERSION_WIDTH + 1 :].partition(b"\t")[0])
+    keys: list[str | None] = orjson.loads(without_memory(value)[VERSION_WIDTH + 1 :].partition(b"\t")[0])
     return keys
 
 
 def homeless_texts(value: bytes) -> list[bytes]:
     """The contributions in a local contribution, one for each feed, when a theme key is null."""
-    return value.split(b"\t")[1:]
+    return without_memory(value).split(b"\t")[1:]
 
 
 def version_parts(versions: pl.Series) -> tuple[pa.Array, pa.Array]:

@@ -10,13 +10,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from sinks.contributions import key_prefix
-from sinks.latest import VERSION_WIDTH
+from sinks.held import DELETED, SET, taken
 from sinks.latest_few import FewLatest, FewRow
 from sinks.plain_texts import Spell, json_speller, json_string, text_speller
-from sinks.themes.build import DELETED, SET, theme_keys_of
+from sinks.themes.build import theme_keys_of
 from sinks.themes.landing import Landing, in_redis, withdrawn
 from sinks.themes.plan import FeedPlan, ResourcePlan
 from sinks.themes.rows import Few
+from sinks.version import VERSION_WIDTH
 
 _DELETE = ord("d")
 
@@ -38,27 +39,28 @@ def land_few(
     assert feeds is not None
     prefix = key_prefix(plan.resource)
     final: dict[str, tuple[bytes, list[str | None]]] = {}
-    fresh: list[tuple[FewRow, list[str | None]]] = []
-    for row, old in zip(reduced.good, known, strict=True):
-        keys = [_theme_key(feed, row) for feed in feeds]
+    told: list[tuple[FewRow, list[str | None]]] = []
+    by_row = [[_theme_key(feed, row) for feed in feeds] for row in reduced.good]
+    values = [_value(row, feeds, keys, partition) for row, keys in zip(reduced.good, by_row, strict=True)]
+    fresh, late = taken(known, values)
+    for at, (row, keys, old, value) in enumerate(zip(reduced.good, by_row, known, values, strict=True)):
         version = row.version.encode()
         final[row.key] = (version, keys)
         landing.few += [
             Few(plan, feed.plan, partition, row, key) for feed, key in zip(feeds, keys, strict=True)
         ]
-        if old is not None and old[:VERSION_WIDTH] > version:
+        if not fresh[at]:
             continue
-        fresh.append((row, keys))
-        value = _value(row, feeds, keys, partition)
+        told.append((row, keys))
         if old is not None and old[VERSION_WIDTH + 1 :] != value[VERSION_WIDTH + 1 :]:
             for feed, former, now in zip(feeds, theme_keys_of(old), keys, strict=False):
                 if former is not None and former != now:
                     landing.changes.append(withdrawn(feed.plan, former, row.key, version))
         landing.keys.append(prefix + row.key.encode())
-        landing.values.append(value)
+        landing.values.append(late.get(at, value))
     _withdraw_overtaken(landing, reduced, feeds, final)
     for number, feed in enumerate(feeds):
-        for row, keys in fresh:
+        for row, keys in told:
             key = keys[number]
             if key is not None:
                 text = _contribution(feed, row, partition)

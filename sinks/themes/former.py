@@ -9,10 +9,11 @@ import orjson
 import polars as pl
 
 from datarail.columns import column
-from sinks.latest import VERSION_WIDTH, placed
-from sinks.themes.build import DELETED, homeless_texts, theme_keys_of
+from sinks.held import is_there
+from sinks.themes.build import homeless_texts, theme_keys_of
 from sinks.themes.landing import in_redis
 from sinks.themes.plan import ResourcePlan
+from sinks.unchanged import placed
 
 
 class Lack(NamedTuple):
@@ -29,7 +30,7 @@ def lacks(keys: pl.Series, unchanged: Mapping[str, list[str]], known: Sequence[b
     found = []
     for row, key in enumerate(keys if unchanged else ()):
         items, old = unchanged.get(key), known[row]
-        if items and old is not None and old[VERSION_WIDTH : VERSION_WIDTH + 1] != DELETED:
+        if items and old is not None and is_there(old):
             found.append(Lack(row, items, old))
     return found
 

@@ -18,11 +18,10 @@ import polars as pl
 
 from datarail.contract import StoreName
 from sinks.contributions import key_prefix
-from sinks.latest import VERSION_WIDTH, Latest
+from sinks.held import FLAGGED, Held, is_there, remembering, taken
+from sinks.latest import Latest
 from sinks.texts import as_bytes
 from sinks.themes.build import (
-    DELETED,
-    HELD,
     Built,
     build,
     golden_key,
@@ -35,6 +34,7 @@ from sinks.themes.changes import Change, Changes, Sets
 from sinks.themes.plan import FeedPlan, ResourcePlan
 from sinks.themes.rows import Few, Rows
 from sinks.themes.table import Cleared
+from sinks.version import VERSION_WIDTH
 
 Flags = npt.NDArray[np.bool_]
 
@@ -68,13 +68,16 @@ def land(
         return
     built = build(frame, plan, partition)
     values = as_bytes(built.value)
-    pairs = list(zip(known, values, strict=True))
-    fresh = np.array([old is None or old[:VERSION_WIDTH] <= new[:VERSION_WIDTH] for old, new in pairs])
-    tail = VERSION_WIDTH + 1
-    stays = np.array([old is not None and old[tail:] == new[tail:] for old, new in pairs])
+    taking, late = taken(known, values)
+    fresh, tail = np.array(taking), VERSION_WIDTH + 1
+    stays = np.array(
+        [old is not None and old[tail:] == new[tail:] for old, new in zip(known, values, strict=True)]
+    )
     _withdraw(landing, reduced, built, known, values, fresh & ~stays, plan)
     _withdraw_overtaken(landing, reduced, built, plan)
     _set(landing, built, fresh, stays, plan)
+    for at, value in late.items():
+        values[at] = value
     if fresh.all():
         landing.keys += keys
         landing.values += values
@@ -86,20 +89,20 @@ def land(
 
 
 def land_held(
-    landing: Landing,
-    held: Iterable[tuple[str, str, int]],
-    known: Mapping[bytes, bytes | None],
-    plan: ResourcePlan,
+    landing: Landing, held: Iterable[Held], known: Iterable[bytes | None], plan: ResourcePlan
 ) -> None:
-    """Add one resource's held changes: a flag on what is there. held: source key, version, commit
-    (µs). known: by contribution key, with this batch's own good changes in it."""
-    for source_key, text, commit in held:
-        key = key_prefix(plan.resource) + source_key.encode()
-        old, version = known[key], text.encode()
-        if old is None or old[:VERSION_WIDTH] > version or old[VERSION_WIDTH : VERSION_WIDTH + 1] == DELETED:
+    """Add one resource's held changes: a flag on what is there, and what they brought for what mends them.
+    known: the contribution of each, with this batch's own good changes in it."""
+    for each, old in zip(held, known, strict=True):
+        source_key, text, commit, _ = each
+        value, version = remembering(old, each), text.encode()
+        if value is None:
             continue
-        landing.keys.append(key)
-        landing.values.append(version + HELD + old[VERSION_WIDTH + 1 :])
+        landing.keys.append(key_prefix(plan.resource) + source_key.encode())
+        if old is None or not is_there(old) or not value.startswith(version):
+            landing.values.append(value)
+            continue
+        landing.values.append(version + FLAGGED + value[VERSION_WIDTH + 1 :])
         for feed, theme_key in zip(plan.feeds, theme_keys_of(old), strict=True):
             if theme_key is None:
                 continue

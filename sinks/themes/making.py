@@ -8,11 +8,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import polars as pl
-
 from datarail.train import Car
 from sinks.contributions import key_prefix
-from sinks.latest import VERSION_WIDTH, Latest
+from sinks.held import Held
+from sinks.latest import Latest
 from sinks.latest_few import FewLatest
 from sinks.partition import Partition, not_void, truncate_note
 from sinks.reduced import Reduced, last_of_each
@@ -25,6 +24,8 @@ from sinks.themes.golden import Golden
 from sinks.themes.landing import Landing, land, land_held, withdrawals
 from sinks.themes.plan import ResourcePlan
 from sinks.themes.table import Cleared
+from sinks.unchanged import with_remembered
+from sinks.version import VERSION_WIDTH
 
 #: Source keys of one resource made ready at a time: Redis is told of some while the next are.
 AT_ONCE = 8192
@@ -78,45 +79,40 @@ class Making:
         start = len(landing.keys)
         for some in reduced.parts(AT_ONCE):
             keys = [prefix + key for key in as_bytes(some.good["_key"])]
-            known = part.without_void(part.contributions.get(keys), truncated) if keys else []
+            known = part.known(keys, truncated)
+            some.good, some.unchanged = with_remembered(some.good, some.unchanged, known, plan.items)
             if lacking := lacks(some.good["_key"], some.unchanged, known):
                 answers = self._golden.read(asked_of_redis(lacking, some.good["_key"], plan))
                 some.good = with_former(some.good, lacking, answers, plan)
             land(landing, some, keys, known, plan, part.number)
             if ahead is not None:
                 ahead.tell(landing.changes)
-        if reduced.held.height:
-            commits = reduced.held["_commit"].cast(pl.Int64)
-            held = list(zip(reduced.held["_key"], reduced.held["_version"], commits, strict=True))
-            self._gather_held(landing, part, plan, held, truncated, start)
+        self._gather_held(landing, part, plan, reduced.held, truncated, start)
 
     def _gather_few(self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: FewLatest) -> None:
         truncated = part.truncated(plan.resource)
         reduced = reduced.without_void(truncated)
         prefix = key_prefix(plan.resource)
         keys = [prefix + row.key.encode() for row in reduced.good]
-        known = part.without_void(part.contributions.get(keys), truncated) if keys else []
         start = len(landing.keys)
-        land_few(landing, reduced, known, plan, part.number)
-        if reduced.held:
-            held = [(row.key, row.version, row.commit) for row in reduced.held]
-            self._gather_held(landing, part, plan, held, truncated, start)
+        land_few(landing, reduced, part.known(keys, truncated), plan, part.number)
+        self._gather_held(landing, part, plan, reduced.held, truncated, start)
 
     def _gather_held(
         self,
         landing: Landing,
         part: Partition,
         plan: ResourcePlan,
-        held: Sequence[tuple[str, str, int]],
+        held: Sequence[Held],
         truncated: bytes | None,
         start: int,
     ) -> None:
         """start: where in the landing this batch's own good changes of the resource begin."""
-        prefix = key_prefix(plan.resource)
-        keys = [prefix + key.encode() for key, *_ in held]
-        there = dict(zip(keys, part.without_void(part.contributions.get(keys), truncated), strict=True))
-        there |= dict(zip(landing.keys[start:], landing.values[start:], strict=True))
-        land_held(landing, held, there, plan)
+        if held:
+            prefix = key_prefix(plan.resource)
+            keys = [prefix + each.key.encode() for each in held]
+            own, values = landing.keys[start:], landing.values[start:]
+            land_held(landing, held, part.known_after(keys, truncated, own, values), plan)
 
     def _truncate(self, part: Partition, plan: ResourcePlan, version: bytes) -> None:
         """Withdraw all older contributions of the resource, chunk by chunk. A crash between two

@@ -24,9 +24,10 @@ from datarail.themes import Theme
 from sinks.contributions import Contributions, key_prefix
 from sinks.indicators.counting import count_few, count_many, weighed
 from sinks.indicators.plan import Measure, ResourcePlan
-from sinks.latest import latest, version_texts
+from sinks.latest import latest
 from sinks.texts import dates, escaped, needs_escape
 from sinks.themes.merge import merge
+from sinks.version import version_texts
 
 ITEMS = {"name": pa.utf8()}
 
@@ -81,59 +82,85 @@ def test_what_wins_is_the_newest_identity_however_it_arrives(
         for row in reduced.good.iter_rows(named=True)
     }
     assert found == expected
-    assert set(reduced.held["_key"]) == held_keys
+    assert {each.key for each in reduced.held} == held_keys
 
 
-@settings(deadline=None)
-@given(_changes("uuudt"), st.integers(1, 4))
-def test_what_a_change_left_out_is_what_an_earlier_one_brought(
-    changes: list[tuple[Any, ...]], cut: int
-) -> None:
-    rows = [
-        Row(
-            key="" if op == "t" else str(key),
-            op=op,
-            pos=1000 + position,
-            written={"name": ... if left_out else f"v{position}"} if op == "u" else {},
-        )
-        for op, key, position, left_out in changes
-    ]
+def _left_out(ops: str) -> st.SearchStrategy[list[Row]]:
+    """Changes that bring a name or leave it out, good, held, or held for the name's sake, in any order."""
+    change = st.tuples(
+        st.sampled_from(ops),
+        st.integers(0, 2),
+        st.integers(0, 12),
+        st.booleans(),
+        st.sampled_from([None, None, "other", "name", ""]),
+    )
+    return st.lists(change, min_size=1, max_size=12, unique_by=lambda change: change[2]).map(
+        lambda changes: [
+            Row(
+                key="" if op == "t" else str(key),
+                op=op,
+                pos=1000 + position,
+                held=op == "u" and fault is not None,
+                findings=[{"item": fault, "severity": "hard"}] if op == "u" and fault is not None else None,
+                written={"name": ... if left_out else f"v{position}"} if op == "u" else {},
+            )
+            for op, key, position, left_out, fault in changes
+        ]
+    )
+
+
+@settings(deadline=None, max_examples=300)
+@given(_left_out("uuuudt"), st.integers(1, 4))
+def test_what_a_change_left_out_is_what_an_earlier_one_brought(rows: list[Row], cut: int) -> None:
     reduced = latest([(_cars(rows, cut), ITEMS)])[0]
     known: dict[str, str | None] = {}
     unknown: set[str] = set()
     left: set[str] = set()
+    held: dict[str, dict[str, str]] = {}
     for change in sorted(rows, key=lambda change: change.pos or 0):
-        gone = [*known, *unknown] if change.op == "t" else [change.key] if change.op == "d" else []
+        name = change.written.get("name")
+        if change.held:
+            told = held.setdefault(change.key, {})
+            if name is not ... and (change.findings or [{}])[0]["item"] == "other":
+                told["name"] = name
+            continue
+        gone = [*known, *unknown, *held] if change.op == "t" else [change.key] if change.op == "d" else []
         known |= dict.fromkeys(gone)
         unknown -= set(gone)
         left -= {*gone, change.key}
-        if change.op == "u" and change.written["name"] is ...:
+        remembered = held.pop(change.key, {})
+        if change.op == "t":
+            held.clear()
+        elif change.op == "u" and name is ...:
             left.add(change.key)
-            if change.key not in known:
+            if "name" in remembered:
+                known[change.key] = remembered["name"]
+                unknown.discard(change.key)
+            elif change.key not in known:
                 unknown.add(change.key)
         elif change.op == "u":
-            known[change.key] = change.written["name"]
+            known[change.key] = name
             unknown.discard(change.key)
     there = pl.when(pl.col("_op") != ord("d")).then("name")
     found = dict(reduced.good.select("_key", there).iter_rows())
     assert found == known | dict.fromkeys(unknown)
     assert reduced.unchanged == {key: ["name"] for key in unknown}
     assert reduced.left_out == {key: ["name"] for key in left}
+    assert {each.key: each.told for each in reduced.held} == held
 
 
 @settings(deadline=None)
-@given(st.lists(_changes("uudt"), max_size=4), st.integers(1, 4))
-def test_resources_reduced_together_are_as_each_alone(
-    resources: list[list[tuple[Any, ...]]], cut: int
-) -> None:
-    asked = [(_cars(_rows(changes), cut), ITEMS) for changes in resources]
+@given(st.lists(_left_out("uuudt"), max_size=4), st.integers(1, 4))
+def test_resources_reduced_together_are_as_each_alone(resources: list[list[Row]], cut: int) -> None:
+    asked = [(_cars(rows, cut), ITEMS) for rows in resources]
     together = latest(asked)
     assert len(together) == len(asked)
     for found, one in zip(together, asked, strict=True):
         alone = latest([one])[0]
-        for name in ("good", "held", "overtaken"):
+        for name in ("good", "overtaken"):
             assert_frame_equal(getattr(found, name), getattr(alone, name))
-        assert found.truncated == alone.truncated
+        for name in ("held", "truncated", "left_out", "unchanged"):
+            assert getattr(found, name) == getattr(alone, name)
 
 
 @settings(deadline=None)

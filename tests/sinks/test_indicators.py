@@ -299,11 +299,12 @@ def test_whatever_happens_totals_are_those_of_the_final_rows(
     line = Line(servers)
     made, arrivals = maker(line), []
     rows: dict[int, dict[str, Any]] = {}
+    brought: dict[int, dict[str, Any]] = {}  # by held changes since the last good one
     for changes in trains:
         batch = []
         for op, number, kind, amount, held in changes:
             written: dict[str, Any] = {"kind": kind, "amount": amount}
-            if number not in rows:  # only an update can leave an item out
+            if number not in rows and number not in brought:  # only an update can leave an item out
                 written = {
                     item: "x" if value is ... and item == "kind" else value for item, value in written.items()
                 }
@@ -312,10 +313,15 @@ def test_whatever_happens_totals_are_those_of_the_final_rows(
             if op == "t":
                 change.key = ""
                 rows.clear()
+                brought.clear()
             elif op == "d":
                 rows.pop(number, None)
-            elif not change.held:
-                former = rows.get(number, {})
+                brought.pop(number, None)
+            elif change.held:
+                told = {item: value for item, value in change.written.items() if value is not ...}
+                brought[number] = brought.get(number, {}) | told
+            else:
+                former = rows.get(number, {}) | brought.pop(number, {})
                 rows[number] = {
                     item: former[item] if value is ... else value for item, value in change.written.items()
                 }

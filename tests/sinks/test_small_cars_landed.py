@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import orjson
 import polars as pl
 import pyarrow as pa
 import pytest
@@ -13,6 +14,7 @@ from polars.testing import assert_frame_equal
 
 from datarail.small_car import FEW, SmallCar, shape, type_text
 from datarail.train import as_batches
+from sinks.held import Held, remembering
 from sinks.indicators.counting import contributions, contributions_few
 from sinks.indicators.counting import is_plain as counts_plain
 from sinks.indicators.plan import ResourcePlan as CountPlan
@@ -24,6 +26,7 @@ from sinks.themes.few import is_plain, land_few
 from sinks.themes.landing import Landing, land, land_held
 from sinks.themes.plan import FeedPlan, ResourcePlan
 from sinks.themes.rows import Rows, few_rows, table_rows
+from sinks.unchanged import with_remembered
 
 TYPES: dict[str, pa.DataType] = {
     "name": pa.utf8(),
@@ -65,7 +68,7 @@ row = st.tuples(
     st.sampled_from("ccuud"),
     st.integers(0, 2),  # source key
     st.integers(0, 6),  # position: repeats and disorder
-    st.sampled_from([False, False, True]),  # held
+    st.sampled_from([None, None, "n", "name", ""]),  # held, and for which item's sake
     st.tuples(*VALUES.values()),
 )
 batches = st.lists(st.lists(row, min_size=1, max_size=3), min_size=1, max_size=3)
@@ -75,11 +78,14 @@ def cars(batch: list[list[tuple[Any, ...]]]) -> list[SmallCar]:
     made = []
     for rows in batch:
         told = []
-        for op, key, position, held, values in rows:
+        for op, key, position, fault, values in rows:
             if op == "d":
                 values = (None,) * len(values)
             meta = [ord(op), 0, 1, 3, 1000 + position, key, 0, 7, 1_700_000_000_000_000 + position, None]
-            told.append([*meta, *[None] * len(TYPES), f"k{key}", held, None, *values])
+            findings = None if fault is None else orjson.dumps([{"item": fault, "severity": "hard"}]).decode()
+            told.append(
+                [*meta, *[None] * len(TYPES), f"k{key}", fault is not None and op != "d", findings, *values]
+            )
         made.append(SmallCar(SHAPE, told))
     return made
 
@@ -112,8 +118,7 @@ def test_themes(first: list[Any], second: list[Any], truncated: int | None, at_o
         many = not_void(latest([(as_batches(some), TYPES)])[0], void)
         assert [each.key for each in few.good] == many.good["_key"].to_list()
         assert [each.version for each in few.good] == many.good["_version"].to_list()
-        held = [(row.key, row.version, row.commit) for row in few.held]
-        assert held == many.held.with_columns(pl.col("_commit").cast(pl.Int64)).rows()
+        assert few.held == many.held
         known = [contributions_then.get(b"r\0" + each.key.encode()) for each in few.good]
         by_few, by_many = Landing(), Landing()
         land_few(by_few, few, known, PLAN, 4)
@@ -122,12 +127,7 @@ def test_themes(first: list[Any], second: list[Any], truncated: int | None, at_o
             land(by_many, part, keys, [contributions_then.get(key) for key in keys], PLAN, 4)
         for landing in (by_few, by_many):
             there = contributions_then | dict(zip(landing.keys, landing.values, strict=True))
-            land_held(
-                landing,
-                held,
-                {b"r\0" + key.encode(): there.get(b"r\0" + key.encode()) for key, *_ in held},
-                PLAN,
-            )
+            land_held(landing, few.held, [there.get(b"r\0" + each.key.encode()) for each in few.held], PLAN)
         (changes, values, frames), (same, others, tables) = told(by_few), told(by_many)
         assert changes == same
         assert values == others
@@ -156,7 +156,7 @@ def test_indicators(batch: list[Any]) -> None:
 
 
 def test_what_is_not_plain_goes_the_way_of_many() -> None:
-    one: list[Any] = [[("c", 1, 1, False, tuple(None for _ in VALUES))]]
+    one: list[Any] = [[("c", 1, 1, None, tuple(None for _ in VALUES))]]
     assert isinstance(latest_few(cars(one), TYPES), FewLatest)
     assert latest_few([cars(one)[0].batch()], TYPES) is None
     assert latest_few(cars(one) * (FEW + 1), TYPES) is None
@@ -169,6 +169,28 @@ def test_what_is_not_plain_goes_the_way_of_many() -> None:
     (spared,) = cars(one)
     spared.rows[0][9] = "02"  # the second item is unchanged, and nobody asks for it
     assert latest_few([spared], {"name": pa.utf8()}) is not None
+
+
+@settings(max_examples=200, deadline=None)
+@given(st.lists(st.tuples(*VALUES.values()), min_size=1, max_size=3), st.booleans())
+def test_what_held_changes_brought_is_filled_in_as_it_was(values: list[tuple[Any, ...]], odd: bool) -> None:
+    last = dict(zip(TYPES, values[-1], strict=True)) | ({"share": float("nan")} if odd else {})
+    known = None
+    for at, some in enumerate([*values[:-1], last.values()]):
+        told = dict(zip(TYPES, some, strict=True))
+        known = remembering(known, Held("k0", f"{3 << 112 | at:032x}", 0, told))
+    few = cars([[("u", 0, 1, None, tuple(some))] for some in ((None,) * len(TYPES), last.values())])
+    asking, expected = (latest([([car.batch()], TYPES)])[0].good for car in few)
+    filled, left = with_remembered(asking, {"k0": list(TYPES)}, [known], TYPES)
+    assert_frame_equal(filled, expected)
+    assert left == {"k0": []}
+
+
+def test_what_was_of_another_type_is_filled_in_where_it_reads() -> None:
+    known = [remembering(None, Held("k", "0" * 32, 0, {"n": value})) for value in ("12", "x")]
+    good = pl.DataFrame({"_key": ["a", "b"], "_version": ["1" * 32] * 2, "n": [None, 1]})
+    filled, _ = with_remembered(good, {"a": ["n"], "b": ["n"]}, known, {"n": pa.int64()})
+    assert filled["n"].to_list() == [12, None]
 
 
 @pytest.mark.parametrize("item", ["share", "n"])

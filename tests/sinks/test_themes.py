@@ -287,20 +287,25 @@ class Source:
 
     rows: dict[int, dict[str, Any]] = field(default_factory=dict)
     held: dict[int, bool] = field(default_factory=dict)
+    #: What held changes have brought since the last good one.
+    brought: dict[int, dict[str, Any]] = field(default_factory=dict)
 
     def apply(self, change: tuple[Any, ...]) -> None:
         op, number, who, name, held = change
         if op == "t":
             self.rows.clear()
             self.held.clear()
+            self.brought.clear()
         elif op == "d":
             self.rows.pop(number, None)
             self.held.pop(number, None)
+            self.brought.pop(number, None)
         elif held:
             if number in self.rows:
                 self.held[number] = True
+            self.brought[number] = self.brought.get(number, {}) | ({} if name is ... else {"name": name})
         else:
-            former = self.rows.get(number, {})
+            former = self.rows.get(number, {}) | self.brought.pop(number, {})
             self.rows[number] = {"who": who, "name": former.get("name") if name is ... else name}
             self.held[number] = False
 
@@ -397,7 +402,7 @@ def test_whatever_happens_it_is_the_final_state(
     for changes in trains:
         rows = []
         for op, number, who, name, held in changes:
-            if op == "u" and name is ... and number not in source.rows:
+            if op == "u" and name is ... and not {number} & (source.rows.keys() | source.brought.keys()):
                 name = "甲"  # only an update can leave an item out
             change = (op, number, who, name, held and op == "u")
             source.apply(change)
