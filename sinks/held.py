@@ -63,7 +63,7 @@ def newest(rows: Iterable[Held], untold: Mapping[str, Collection[str]]) -> list[
     found: dict[str, Held] = {}
     for row in rows:
         silent, before = untold.get(row.version, ()), found.get(row.key)
-        told = {item: value for item, value in row.told.items() if item not in silent}
+        told = {item: value for item, value in row.told.items() if item not in silent} if silent else row.told
         found[row.key] = row._replace(told=before.told | told if before else told)
     return list(found.values())
 
