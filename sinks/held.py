@@ -106,6 +106,15 @@ def told_by_held(value: bytes | None, version: str) -> dict[str, Any]:
     return _parts(value).told
 
 
+def is_newer(value: bytes | None, item: str, version: str) -> bool:
+    """Whether a contribution, or what is remembered beside it, tells an item as it was after this version.
+    Of a remembered value that of the last held change is taken for its version."""
+    if value is None or value[:VERSION_WIDTH] <= version.encode():
+        return False
+    parts = _parts(value)
+    return item in parts.told or (is_there(value) and parts.good > version.encode())
+
+
 def remembering(known: bytes | None, held: Held) -> bytes | None:
     """What is known of a source key, with a held change remembered; None when that is overtaken."""
     version = held.version.encode()

@@ -19,7 +19,7 @@ import pyarrow as pa
 from datarail.columns import column
 from datarail.small_car import spelled
 from sinks.held import Held, at_fault, newest
-from sinks.unchanged import filled, with_left_out
+from sinks.unchanged import Tellers, filled, with_left_out
 from sinks.version import version_texts
 
 _DELETE, _TRUNCATE = ord("d"), ord("t")
@@ -41,6 +41,7 @@ class Latest:
     left_out: for the keys whose last good change left out items asked for: key → those items.
     unchanged: of those, the ones that no earlier row of the batch has: their values here are null;
       the former ones stand.
+    tellers: of the others, by key and item, the version of the row whose value stands here.
     """
 
     good: pl.DataFrame
@@ -49,6 +50,7 @@ class Latest:
     truncated: tuple[str, int] | None
     left_out: dict[str, list[str]]
     unchanged: dict[str, list[str]]
+    tellers: Tellers
 
     def parts(self, rows: int) -> Iterator[Latest]:
         """The good changes, so many source keys at a time, each part with what it has overtaken."""
@@ -60,7 +62,7 @@ class Latest:
             if overtaken.height:
                 keys = overtaken["_key"]
                 overtaken = overtaken.filter((keys >= good["_key"][0]) & (keys <= good["_key"][-1]))
-            yield Latest(good, [], overtaken, None, self.left_out, self.unchanged)
+            yield Latest(good, [], overtaken, None, self.left_out, self.unchanged, self.tellers)
 
 
 Cars = tuple[Sequence[pa.RecordBatch], Mapping[str, pa.DataType]]
@@ -80,12 +82,13 @@ def latest(resources: Sequence[Cars]) -> list[Latest]:
         untold = each.at_fault
         left_out: dict[str, list[str]] = {}
         unchanged: dict[str, list[str]] = {}
+        tellers: Tellers = {}
         if each.any_unchanged:
             untold = with_left_out(untold, cars, items)
             earlier = pl.concat([overtaken, each.rows(places.held_before)])
-            good, left_out, unchanged = filled(good, earlier, untold)
+            good, left_out, unchanged, tellers = filled(good, earlier, untold)
         held = _held(each.rows(places.held), items, untold) if len(places.held) else []
-        found.append(Latest(good, held, overtaken, each.truncated, left_out, unchanged))
+        found.append(Latest(good, held, overtaken, each.truncated, left_out, unchanged, tellers))
     return found
 
 

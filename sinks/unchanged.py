@@ -16,11 +16,13 @@ import pyarrow as pa
 
 from datarail.columns import WRITTEN, column
 from datarail.small_car import typed
-from sinks.held import told_by_held
+from sinks.held import is_newer, told_by_held
 from sinks.version import VERSION_COLUMNS, version_texts
 
 _DELETE = ord("d")
 ByName = dict[str, list[str]]
+#: By source key and item the version of the row that told the value.
+Tellers = dict[str, dict[str, str]]
 
 
 def with_left_out(
@@ -47,16 +49,18 @@ def _bit(bitmap: bytes | None, at: int) -> bool:
 
 def filled(
     good: pl.DataFrame, earlier: pl.DataFrame, untold: Mapping[str, Sequence[str]]
-) -> tuple[pl.DataFrame, ByName, ByName]:
+) -> tuple[pl.DataFrame, ByName, ByName, Tellers]:
     """The last good rows (a row a key) with what they left out and an earlier one of the batch told; by
-    key the items left out, and those of them that no earlier row told. untold: by version."""
+    key the items left out, those of them that no earlier row told, and who told the others. untold: by
+    version."""
     asking = pl.DataFrame(
         {"_row": np.arange(good.height), "_key": good["_key"], "_last": good["_version"]}
     ).filter(good["_version"].is_in(list(untold)) & (good["_op"] != _DELETE))
     left_out = {key: list(untold[version]) for _, key, version in asking.iter_rows()}
     unchanged = {key: list(items) for key, items in left_out.items()}
+    tellers: Tellers = {}
     if not left_out:
-        return good, left_out, unchanged
+        return good, left_out, unchanged, tellers
     earlier = earlier.join(asking, on="_key").filter(pl.col("_version") < pl.col("_last")).sort("_version")
     for item in {item: None for items in left_out.values() for item in items}:
         silent = [version for version, items in untold.items() if item in items]
@@ -65,9 +69,23 @@ def filled(
         told = told.unique("_key", keep="last", maintain_order=True)
         values = told.select(pl.when(pl.col("_op") != _DELETE).then(pl.col(column(item)))).to_series()
         good = good.with_columns(placed(good[column(item)], told["_row"].to_numpy(), values))
-        for key in told["_key"]:
+        for key, version in zip(told["_key"], told["_version"], strict=True):
             unchanged[key].remove(item)
-    return good, left_out, {key: items for key, items in unchanged.items() if items}
+            tellers.setdefault(key, {})[item] = version
+    return good, left_out, {key: items for key, items in unchanged.items() if items}, tellers
+
+
+def with_told_late(
+    unchanged: ByName, tellers: Tellers, keys: pl.Series, known: Sequence[bytes | None]
+) -> ByName:
+    """What is unchanged, and of what an earlier row of the batch told that which is known better: the row
+    came late. keys, known: of the good rows, and their contributions."""
+    found = dict(unchanged)
+    for key, old in zip(keys, known, strict=True) if tellers else ():
+        late = [item for item, version in tellers.get(key, {}).items() if is_newer(old, item, version)]
+        if late:
+            found[key] = [*found.get(key, ()), *late]
+    return found
 
 
 def with_remembered(

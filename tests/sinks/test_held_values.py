@@ -210,6 +210,24 @@ CASES: dict[str, Case] = {
         [held(U, ..., pos=91000), held(R, "甲", pos=90000, lane=Lane.SNAPSHOT), person(U, ..., pos=91001)],
         stands("甲"),
     ),
+    "a late one, known better": (
+        [
+            person(C, "乙", pos=93000),
+            person(U, "甲", pos=93002),
+            person(R, "原", pos=93001, lane=Lane.SNAPSHOT),
+            person(U, ..., pos=93003),
+        ],
+        stands("甲"),
+    ),
+    "a late one, held better": (
+        [
+            person(C, "乙", pos=94000),
+            held(U, "甲", pos=94002),
+            person(R, "原", pos=94001, lane=Lane.SNAPSHOT),
+            person(U, ..., pos=94003),
+        ],
+        stands("甲"),
+    ),
     "mended by the contract": (
         [held(C, "甲", pos=92000), held(U, ..., pos=92001), person(U, ..., pos=92001, lane=Lane.REPLAY)],
         stands("甲"),
