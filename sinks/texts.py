@@ -55,7 +55,7 @@ def needs_escape(texts: pl.Series) -> bool:
     """Whether any text has a character that JSON escapes."""
     if len(texts) <= _FEW:
         return any(text is not None and _has_special(text.encode()) for text in texts.to_list())
-    data = _buffer(texts)
+    _, data = laid_out(texts)
     return bool((data < 0x20).any() or (data == ord('"')).any() or (data == ord("\\")).any())
 
 
@@ -63,16 +63,17 @@ def has_control(texts: pl.Series) -> bool:
     """Whether any text has a control character."""
     if len(texts) <= _FEW:
         return any(text is not None and min(text, default="~") < " " for text in texts.to_list())
-    return bool((_buffer(texts) < 0x20).any())
+    return bool((laid_out(texts)[1] < 0x20).any())
 
 
-def _buffer(texts: pl.Series) -> npt.NDArray[np.uint8]:
+def laid_out(texts: pl.Series) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint8]]:
+    """A text column as UTF-8 in one piece: where each text begins, and the last one ends, and the bytes."""
     array = texts.to_arrow(compat_level=pl.CompatLevel.oldest())
     _, ends, data = array.buffers()
     if data is None:
-        return np.empty(0, dtype=np.uint8)
-    offsets = np.frombuffer(ends, dtype=np.int64, count=array.offset + len(array) + 1)
-    return np.frombuffer(data, dtype=np.uint8)[offsets[array.offset] : offsets[-1]]
+        return np.zeros(len(array) + 1, dtype=np.int64), np.empty(0, dtype=np.uint8)
+    offsets = np.frombuffer(ends, dtype=np.int64, count=array.offset + len(array) + 1)[array.offset :]
+    return offsets - offsets[0], np.frombuffer(data, dtype=np.uint8)[offsets[0] : offsets[-1]]
 
 
 def _has_special(text: bytes) -> bool:

@@ -75,11 +75,11 @@ def filled(
     return good, left_out, {key: items for key, items in unchanged.items() if items}, tellers
 
 
-def with_told_late(
+def _with_told_late(
     unchanged: ByName, tellers: Tellers, keys: pl.Series, known: Sequence[bytes | None]
 ) -> ByName:
     """What is unchanged, and of what an earlier row of the batch told that which is known better: the row
-    came late. keys, known: of the good rows, and their contributions."""
+    came late."""
     found = dict(unchanged)
     for key, old in zip(keys, known, strict=True) if tellers else ():
         late = [item for item, version in tellers.get(key, {}).items() if is_newer(old, item, version)]
@@ -91,11 +91,13 @@ def with_told_late(
 def with_remembered(
     good: pl.DataFrame,
     unchanged: ByName,
+    tellers: Tellers,
     known: Sequence[bytes | None],
     items: Mapping[str, pa.DataType],
 ) -> tuple[pl.DataFrame, ByName]:
-    """The good rows with what held changes of earlier batches have told; by key what is unchanged still.
-    known: by row the contribution of its source key."""
+    """The good rows with what held changes of earlier batches have told; by key what is unchanged still,
+    told by a late row included. known: by row the contribution of its source key."""
+    unchanged = _with_told_late(unchanged, tellers, good["_key"], known)
     left = dict(unchanged)
     rows: dict[str, list[int]] = {}
     values: dict[str, list[Any]] = {}

@@ -43,7 +43,7 @@ from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.reduced import Reduced, last_of_each
 from sinks.texts import as_bytes
-from sinks.unchanged import with_remembered, with_told_late
+from sinks.unchanged import with_remembered
 from sinks.version import VERSION_WIDTH
 
 log = logging.getLogger(__name__)
@@ -310,8 +310,7 @@ def _many(
     prefix = key_prefix(plan.resource)
     own = [prefix + key for key in as_bytes(reduced.good["_key"])]
     known = part.known(own, truncated)
-    unchanged = with_told_late(reduced.unchanged, reduced.tellers, reduced.good["_key"], known)
-    good, unchanged = with_remembered(reduced.good, unchanged, known, plan.items)
+    good, unchanged = with_remembered(reduced.good, reduced.unchanged, reduced.tellers, known, plan.items)
     now = as_bytes(contributions(good, plan))
     if unchanged:
         at = {key: number for number, key in enumerate(good["_key"])}

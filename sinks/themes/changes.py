@@ -6,11 +6,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
-import numpy as np
 import polars as pl
 
 from sinks.redis_calls import Arguments
-from sinks.texts import as_bytes
+from sinks.texts import as_bytes, laid_out
 
 #: A golden record's key, a field of it, and what the script is to do with it.
 Change = tuple[bytes, bytes, bytes]
@@ -35,13 +34,10 @@ class Sets(NamedTuple):
             parts += [pl.lit("$"), pl.col(name).str.len_bytes().cast(pl.String), pl.lit("\r\n"), pl.col(name)]
             parts.append(pl.lit("\r\n"))
         frame = pl.DataFrame({"keys": self.keys, "fields": self.fields, "texts": self.texts})
-        told = frame.select(pl.concat_str(parts)).to_series()
-        array = told.to_arrow(compat_level=pl.CompatLevel.oldest())
-        _, ends, data = array.buffers()
-        offsets = np.frombuffer(ends, dtype=np.int64, count=len(told) + 1)
-        for start in range(0, len(told), rows):
-            end = min(start + rows, len(told))
-            yield Arguments(3 * (end - start), memoryview(data)[offsets[start] : offsets[end]])
+        places, data = laid_out(frame.select(pl.concat_str(parts)).to_series())
+        for start in range(0, frame.height, rows):
+            end = min(start + rows, frame.height)
+            yield Arguments(3 * (end - start), data[places[start] : places[end]].data)
 
 
 @dataclass(slots=True)

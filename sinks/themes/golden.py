@@ -110,10 +110,14 @@ class Turn:
     end: int
     sure: bool
 
+    @property
+    def known(self) -> str:
+        """The mark as Redis has it."""
+        return self.mark.text() if self.mark else ""
+
     def fence(self, *, sure: bool) -> list[str]:
         """The beginning of a call of _SET."""
-        mark = (self.mark.text() if self.mark else "") if sure else "*"
-        return [mark, "" if self.begun is None else str(self.begun), str(self.end)]
+        return [self.known if sure else "*", "" if self.begun is None else str(self.begun), str(self.end)]
 
 
 class Golden:
@@ -148,8 +152,25 @@ class Golden:
 
     def apply_some(self, changes: Changes, turn: Turn) -> None:
         """Apply some changes of a batch, and note before them that it has begun."""
+        # In doubt until Redis has answered.
+        sure, turn.sure = turn.sure and not self._cluster, False
+        keys = [mark_key(turn.topic, turn.partition), begun_key(turn.topic, turn.partition)]
+        fence = [2, *keys, *turn.fence(sure=sure)]
+        calls: list[tuple[str, list[Any]]] = [(_SET, [*fence, 0])]
+        if sure:
+            for each in changes.sets:
+                calls += [(_SET, [*fence, int(each.anew), some]) for some in each.arguments(_RECORDS)]
+            changes = changes.without_sets()
         with passing():
-            self._told(changes, turn)
+            there = self._call(calls + self._compared(changes))[: len(calls)]
+        if any(there):
+            raise Terminal(
+                f"Redis was told of {turn.topic}/{turn.partition} by somebody else, or has gone back: it is "
+                f"at {next(filter(None, there)).decode()}, expected was {' '.join(turn.fence(sure=True))}",
+                part="themes",
+                remedy="see that no other process has the same share; started again, the sink compares",
+            )
+        turn.sure, turn.begun = sure, turn.end
 
     def apply_and_mark(self, changes: Changes, turn: Turn, mark: Mark) -> None:
         """Apply the rest of a batch's changes, then move the mark on from the one known (or a later one)."""
@@ -158,8 +179,8 @@ class Golden:
             self.apply_some(changes, turn)
         else:
             last = changes
-        known = turn.mark.text() if turn.mark else ""
-        arguments = _arguments(last.one_by_one(), mark_key(turn.topic, turn.partition), mark.text(), known)
+        place = mark_key(turn.topic, turn.partition)
+        arguments = _arguments(last.one_by_one(), place, mark.text(), turn.known)
         sure, turn.sure = turn.sure, False
         with passing():
             there = self._call([(_APPLY, arguments)])[0]
@@ -167,7 +188,7 @@ class Golden:
         if there is not None:
             raise Terminal(
                 f"Redis has gone back to {there.decode() or 'nothing'} for {turn.topic}/{turn.partition}, "
-                f"{known or 'nothing'} was acknowledged",
+                f"{turn.known or 'nothing'} was acknowledged",
                 part="themes",
                 remedy="started again, the sink derives the partition anew",
             )
@@ -220,26 +241,6 @@ class Golden:
                 self._client.unlink(key)
         elif keys:
             self._client.unlink(*keys)
-
-    def _told(self, changes: Changes, turn: Turn) -> None:
-        # In doubt until Redis has answered.
-        sure, turn.sure = turn.sure and not self._cluster, False
-        keys = [mark_key(turn.topic, turn.partition), begun_key(turn.topic, turn.partition)]
-        fence = [2, *keys, *turn.fence(sure=sure)]
-        calls: list[tuple[str, list[Any]]] = [(_SET, [*fence, 0])]
-        if sure:
-            for each in changes.sets:
-                calls += [(_SET, [*fence, int(each.anew), some]) for some in each.arguments(_RECORDS)]
-            changes = changes.without_sets()
-        there = self._call(calls + self._compared(changes))[: len(calls)]
-        if any(there):
-            raise Terminal(
-                f"Redis was told of {turn.topic}/{turn.partition} by somebody else, or has gone back: it is "
-                f"at {next(filter(None, there)).decode()}, expected was {' '.join(turn.fence(sure=True))}",
-                part="themes",
-                remedy="see that no other process has the same share; started again, the sink compares",
-            )
-        turn.sure, turn.begun = sure, turn.end
 
     def _compared(self, changes: Changes) -> list[tuple[str, list[Any]]]:
         """Calls that change nothing by what is older than what is there."""

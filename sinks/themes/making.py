@@ -24,7 +24,7 @@ from sinks.themes.golden import Golden
 from sinks.themes.landing import Landing, land, land_held, withdrawals
 from sinks.themes.plan import ResourcePlan
 from sinks.themes.table import Cleared
-from sinks.unchanged import with_remembered, with_told_late
+from sinks.unchanged import with_remembered
 from sinks.version import VERSION_WIDTH
 
 #: Source keys of one resource made ready at a time: Redis is told of some while the next are.
@@ -80,8 +80,9 @@ class Making:
         for some in reduced.parts(AT_ONCE):
             keys = [prefix + key for key in as_bytes(some.good["_key"])]
             known = part.known(keys, truncated)
-            unchanged = with_told_late(some.unchanged, some.tellers, some.good["_key"], known)
-            some.good, some.unchanged = with_remembered(some.good, unchanged, known, plan.items)
+            some.good, some.unchanged = with_remembered(
+                some.good, some.unchanged, some.tellers, known, plan.items
+            )
             if lacking := lacks(some.good["_key"], some.unchanged, known):
                 answers = self._golden.read(asked_of_redis(lacking, some.good["_key"], plan))
                 some.good = with_former(some.good, lacking, answers, plan)

@@ -5,12 +5,12 @@ from __future__ import annotations
 import base64
 import socket
 import subprocess
-import time
 import uuid
 from collections.abc import Mapping
 from pathlib import Path
 
 from certificates import Authority
+from started import Started
 
 from datarail.settings import DEFAULT_PORTS, Settings
 from deploy.embedded import kafka_server
@@ -29,7 +29,6 @@ class Broker:
         software = install(Settings.load(folder), lambda line: None)
         self.ports = {name: any_free() for name in ("SCRAM", "MUTUAL", "PLAIN", "CONTROLLER")}
         self.scram, self.mutual, self.plain, _ = (f"127.0.0.1:{port}" for port in self.ports.values())
-        self._log = folder / "kafka.log"
         conf = folder / "kafka.properties"
         ports = DEFAULT_PORTS | {"kafka_controller": self.ports["CONTROLLER"]}
         conf.write_text(
@@ -47,29 +46,14 @@ class Broker:
         words = ("format", f"--cluster-id={cluster}", "--config", str(conf), *users)
         done = subprocess.run((*tool, *words), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr or done.stdout
-        with self._log.open("wb") as log:
-            command = (*kafka_server.java(software, "kafka.Kafka", *fast), str(conf))
-            self._process = subprocess.Popen(command, stdout=log, stderr=log)
-        try:
-            self._wait()
-        except BaseException:
-            self.stop()
-            raise
+        command = (*kafka_server.java(software, "kafka.Kafka", *fast), str(conf))
+        self._started = Started(command, folder / "kafka.log")
+        # It listens when it is ready and not before.
+        place = ("127.0.0.1", self.ports["SCRAM"])
+        self._started.wait(lambda: socket.create_connection(place, timeout=1).close())
 
     def stop(self) -> None:
-        self._process.terminate()
-        self._process.wait(30)
-
-    def _wait(self) -> None:
-        """It listens when it is ready and not before."""
-        until = time.monotonic() + 60
-        while True:
-            try:
-                socket.create_connection(("127.0.0.1", self.ports["SCRAM"]), timeout=1).close()
-                return
-            except OSError:
-                assert self._process.poll() is None and time.monotonic() < until, self._log.read_text()
-                time.sleep(0.1)
+        self._started.stop()
 
 
 def _secured(ports: Mapping[str, int], authority: Path, identity: Path) -> str:

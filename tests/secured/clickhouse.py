@@ -5,16 +5,14 @@ The embedded server is a library, which opens no port for TLS itself.
 
 from __future__ import annotations
 
-import subprocess
 import sys
-import time
 from pathlib import Path
 
 from certificates import Authority
 from front import Front
 from pydantic import SecretStr
+from started import Started
 
-from datarail.errors import Transient
 from datarail.settings import DEFAULT_PORTS, ClickHouse, Settings
 from deploy.embedded import clickhouse_server, clickhouse_setup
 from deploy.embedded.install import install
@@ -51,10 +49,9 @@ class Server:
                 "</clickhouse>", f"  <users_config>{users}</users_config>\n</clickhouse>"
             )
         )
-        self._log = folder / "clickhouse.log"
-        words = (clickhouse_server.__file__, str(software.libchdb), str(conf))
-        with self._log.open("wb") as log:
-            self._process = subprocess.Popen((sys.executable, *words), stdout=log, stderr=log)
+        command = (sys.executable, clickhouse_server.__file__, str(software.libchdb), str(conf))
+        self._started = Started(command, folder / "clickhouse.log")
+        self._started.wait(lambda: clickhouse.ClickHouse(self.plain).rows("SELECT 1"))
         own = authority.issue("clickhouse")
         self._fronts = [Front(own, port) for port in (self.plain.http_port, self.plain.tcp_port)]
         self.secured = ClickHouse(
@@ -65,24 +62,8 @@ class Server:
             https=True,
             ca_file=authority.file,
         )
-        try:
-            self._wait()
-        except BaseException:
-            self.stop()
-            raise
 
     def stop(self) -> None:
         for front in self._fronts:
             front.stop()
-        self._process.terminate()
-        self._process.wait(30)
-
-    def _wait(self) -> None:
-        until = time.monotonic() + 60
-        while True:
-            try:
-                clickhouse.ClickHouse(self.plain).rows("SELECT 1")
-                return
-            except Transient:
-                assert self._process.poll() is None and time.monotonic() < until, self._log.read_text()
-                time.sleep(0.1)
+        self._started.stop()

@@ -19,7 +19,7 @@ import orjson
 import pytest
 import yaml
 from kafka import KafkaProducer
-from trains import Maker, Row, create_topic, delete_topic, new_station, person
+from trains import Maker, Row, contract_of, create_topic, delete_topic, new_station, person
 
 from datarail.contract_file import read_stations
 from datarail.indicators import read_indicators
@@ -40,7 +40,6 @@ PATIENCE = 90.0
 def line(servers: Settings, tmp_path: Path) -> Iterator[tuple[Settings, str]]:
     """A working folder with one station of its own, on the session's servers."""
     station = new_station()
-    department, system = station.split(".")
     (tmp_path / "stations").mkdir()
     (tmp_path / ".datarail").mkdir()
     ports = servers.folder / ".datarail" / "ports.json"
@@ -48,12 +47,7 @@ def line(servers: Settings, tmp_path: Path) -> Iterator[tuple[Settings, str]]:
     kinds = {"id": "integer", "name": "string", "age": "integer", "born": "date", "note": "string"}
     feed = {"store": "population", "key": "note", "fields": {"name": "name", "birth_date": "born"}}
     items = {item: {"type": kind} for item, kind in kinds.items()}
-    contract = {
-        "department": {"code": department},
-        "system": {"code": system},
-        "source": {"url": "postgresql://nobody@127.0.0.1/none"},
-        "resources": {"person": {"table": "person", "key": "id", "items": items, "feeds": [feed]}},
-    }
+    contract = contract_of(station, {"items": items, "feeds": [feed]})
     (tmp_path / "stations" / f"{station}.yaml").write_text(yaml.safe_dump(contract))
     of = {"station": station, "resource": "person"}
     indicators = {

@@ -8,7 +8,7 @@ from typing import Any
 import orjson
 import pytest
 from contract import SinkContract
-from trains import Maker, Row, new_station, person
+from trains import Maker, Row, contract_of, new_station, person
 
 from datarail.contract import Contract
 from datarail.indicators import Indicator
@@ -31,7 +31,6 @@ _opened: list[ThemesSink | IndicatorsSink] = []
 
 
 def contract(station: str) -> Contract:
-    department, system = station.split(".")
     kinds = {"id": "integer", "name": "string", "age": "integer", "born": "date", "note": "string"}
     feed = {
         "store": "population",
@@ -39,19 +38,10 @@ def contract(station: str) -> Contract:
         "fields": {"name": "name", "birth_date": "born", "status": "note"},
     }
     resource = {
-        "table": "person",
-        "key": "id",
         "items": {item: {"type": kind} for item, kind in kinds.items()},
         "feeds": [feed],
     }
-    return Contract.model_validate(
-        {
-            "department": {"code": department},
-            "system": {"code": system},
-            "source": {"url": "postgresql://nobody@127.0.0.1/none"},
-            "resources": {"person": resource},
-        }
-    )
+    return Contract.model_validate(contract_of(station, resource))
 
 
 def definitions(station: str) -> dict[str, Indicator]:

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
-from trains import Maker, Row, new_station
+from trains import Maker, Row, contract_of, new_station
 
 from datarail.contract import Contract
 from datarail.indicators import Indicator
@@ -50,22 +50,12 @@ Case = tuple[list[Row], Stands | None]
 
 
 def contract(station: str) -> Contract:
-    department, system = station.split(".")
     feed = {"store": "population", "key": "who", "fields": {"name": "name", "birth_date": "born"}}
     resource = {
-        "table": "person",
-        "key": "id",
         "items": {"id": {}, "who": {}, "name": {}, "born": {"type": "date"}},
         "feeds": [feed],
     }
-    return Contract.model_validate(
-        {
-            "department": {"code": department},
-            "system": {"code": system},
-            "source": {"url": "postgresql://nobody@127.0.0.1/none"},
-            "resources": {"person": resource},
-        }
-    )
+    return Contract.model_validate(contract_of(station, resource))
 
 
 def definitions(station: str) -> dict[str, Indicator]:

@@ -12,7 +12,7 @@ import pyarrow as pa
 import pytest
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
-from trains import CLEANED, Maker, Row, new_station
+from trains import CLEANED, Maker, Row, contract_of, new_station
 
 from datarail.contract import Contract
 from datarail.errors import Terminal, Transient
@@ -31,7 +31,6 @@ CLEANED |= {"amount": pa.decimal128(18, 2), "born": pa.date32()}
 
 
 def contract(station: str) -> Contract:
-    department, system = station.split(".")
     items = {
         "id": {},
         "kind": {},
@@ -39,14 +38,7 @@ def contract(station: str) -> Contract:
         "amount": {"type": "decimal", "precision": 18, "scale": 2},
         "born": {"type": "date"},
     }
-    return Contract.model_validate(
-        {
-            "department": {"code": department},
-            "system": {"code": system},
-            "source": {"url": "postgresql://nobody@127.0.0.1/none"},
-            "resources": {"person": {"table": "person", "key": "id", "items": items}},
-        }
-    )
+    return Contract.model_validate(contract_of(station, {"items": items}))
 
 
 def definitions(station: str) -> dict[str, Indicator]:

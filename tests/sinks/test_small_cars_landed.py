@@ -181,7 +181,7 @@ def test_what_held_changes_brought_is_filled_in_as_it_was(values: list[tuple[Any
         known = remembering(known, Held("k0", f"{3 << 112 | at:032x}", 0, told))
     few = cars([[("u", 0, 1, None, tuple(some))] for some in ((None,) * len(TYPES), last.values())])
     asking, expected = (latest([([car.batch()], TYPES)])[0].good for car in few)
-    filled, left = with_remembered(asking, {"k0": list(TYPES)}, [known], TYPES)
+    filled, left = with_remembered(asking, {"k0": list(TYPES)}, {}, [known], TYPES)
     assert_frame_equal(filled, expected)
     assert left == {"k0": []}
 
@@ -189,7 +189,7 @@ def test_what_held_changes_brought_is_filled_in_as_it_was(values: list[tuple[Any
 def test_what_was_of_another_type_is_filled_in_where_it_reads() -> None:
     known = [remembering(None, Held("k", "0" * 32, 0, {"n": value})) for value in ("12", "x")]
     good = pl.DataFrame({"_key": ["a", "b"], "_version": ["1" * 32] * 2, "n": [None, 1]})
-    filled, _ = with_remembered(good, {"a": ["n"], "b": ["n"]}, known, {"n": pa.int64()})
+    filled, _ = with_remembered(good, {"a": ["n"], "b": ["n"]}, {}, known, {"n": pa.int64()})
     assert filled["n"].to_list() == [12, None]
 
 

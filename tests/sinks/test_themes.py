@@ -12,7 +12,7 @@ import polars as pl
 import pytest
 from hypothesis import HealthCheck, Phase, example, given, settings
 from hypothesis import strategies as st
-from trains import Maker, Row, new_station
+from trains import Maker, Row, contract_of, new_station
 
 from datarail.contract import Contract
 from datarail.errors import Terminal, Transient
@@ -35,10 +35,7 @@ COMMIT = 1_700_000_000_000_000
 
 
 def contract(station: str, **more: Any) -> Contract:
-    department, system = station.split(".")
     resource = {
-        "table": "person",
-        "key": "id",
         "items": {"id": {}, "who": {}, "name": {}, "mobile": {}, "born": {"type": "date"}},
         "feeds": [
             {
@@ -48,14 +45,7 @@ def contract(station: str, **more: Any) -> Contract:
             }
         ],
     }
-    return Contract.model_validate(
-        {
-            "department": {"code": department},
-            "system": {"code": system},
-            "source": {"url": "postgresql://nobody@127.0.0.1/none"},
-            "resources": {"person": resource | more},
-        }
-    )
+    return Contract.model_validate(contract_of(station, resource | more))
 
 
 @dataclass

@@ -37,6 +37,17 @@ def new_station() -> str:
     return f"t{uuid.uuid4().hex[:10]}.sys"
 
 
+def contract_of(station: str, resource: dict[str, Any]) -> dict[str, Any]:
+    """A contract, as its file would have it, whose only resource is `person`, keyed by `id`."""
+    department, system = station.split(".")
+    return {
+        "department": {"code": department},
+        "system": {"code": system},
+        "source": {"url": "postgresql://nobody@127.0.0.1/none"},
+        "resources": {"person": {"table": "person", "key": "id"} | resource},
+    }
+
+
 @dataclass
 class Row:
     """One change. written: by item; a missing item is null, `...` is unchanged (TOAST)."""
