@@ -47,8 +47,9 @@ check: install
 	@$(BIN)/mypy
 	@$(BIN)/lint-imports
 
+# Two files at a time, each process with servers of its own: most of a test is waiting for them.
 test: check
-	@$(BIN)/python -m pytest
+	@$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 bench: install
 	@$(BIN)/python -m bench

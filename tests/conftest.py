@@ -19,6 +19,11 @@ PREFIX = "datarail-test-"
 
 # One download serves the checkout and every test session.
 os.environ.setdefault("DATARAIL_SOFTWARE", str(REPOSITORY / ".datarail" / "software"))
+# Where tests run in several processes, each with its servers, none may note a port that another has noted
+# and not yet opened.
+_WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
+_SHARE = len(ports.SPARE_PORTS) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+ports.SPARE_PORTS = ports.SPARE_PORTS[_WORKER * _SHARE : (_WORKER + 1) * _SHARE]
 # What may go wrong with partitions needs two of them.
 os.environ.setdefault("DATARAIL_PARTITIONS", "2")
 
