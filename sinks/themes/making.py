@@ -1,12 +1,13 @@
 """One batch of a partition → what the stores are to be told of it, with what they know already.
 
-The contributions are read, and of Redis what a change has left out; Redis is told of a large batch
-while the rest of it is still being made ready (sinks.themes.ahead), and of a truncate at once.
+The contributions are read, and of Redis what a change has left out; Redis is told of a truncate at once.
+A large batch is handed on some source keys at a time (sinks.themes.under_way).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 
 from datarail.train import Car
 from sinks.contributions import key_prefix
@@ -16,7 +17,6 @@ from sinks.latest_few import FewLatest
 from sinks.partition import Partition, not_void, truncate_note
 from sinks.reduced import Reduced, last_of_each
 from sinks.texts import as_bytes
-from sinks.themes.ahead import Ahead
 from sinks.themes.changes import Changes
 from sinks.themes.few import is_plain, land_few
 from sinks.themes.former import asked_of_redis, lacks, with_former
@@ -27,8 +27,21 @@ from sinks.themes.table import Cleared
 from sinks.unchanged import with_remembered
 from sinks.version import VERSION_WIDTH
 
-#: Source keys of one resource made ready at a time: Redis is told of some while the next are.
+#: Source keys made ready at a time: the stores are told of some while the next are.
 AT_ONCE = 8192
+
+
+@dataclass(slots=True)
+class _Ready:
+    """What of a batch has been made ready and not handed on."""
+
+    hand_on: Callable[[Landing], None]
+    landing: Landing = field(default_factory=Landing)
+
+    def hand_on_if_large(self) -> None:
+        if len(self.landing.keys) >= AT_ONCE:
+            self.hand_on(self.landing)
+            self.landing = Landing()
 
 
 class Making:
@@ -46,16 +59,20 @@ class Making:
         return last_of_each([(self._plans.get(part.station, {}), cars) for part, cars in batches], is_plain)
 
     def landing(
-        self, part: Partition, by_resource: Mapping[str, Reduced], ahead: Ahead | None = None
+        self,
+        part: Partition,
+        by_resource: Mapping[str, Reduced],
+        hand_on: Callable[[Landing], None],
     ) -> Landing:
-        """What the stores are to be told of a batch, reduced by resource."""
-        landing = Landing()
+        """What the stores are to be told of a batch, reduced by resource: the rest of it. hand_on: is
+        given what comes before, as soon as it has AT_ONCE source keys."""
+        ready = _Ready(hand_on)
         for resource, reduced in by_resource.items():
             plan = self._plans[part.station][resource]
             if isinstance(reduced, FewLatest):
-                self._gather_few(landing, part, plan, reduced)
+                self._gather_few(ready.landing, part, plan, reduced)
                 continue
-            truncated = part.truncated(resource)
+            landing, truncated = ready.landing, part.truncated(resource)
             if reduced.truncated is not None:
                 version, commit = reduced.truncated
                 landing.cleared.append(Cleared(plan.station, resource, part.number, version, commit))
@@ -63,20 +80,14 @@ class Making:
                     truncated = version.encode()
                     self._truncate(part, plan, truncated)
                     landing.notes.append((truncate_note(resource), truncated))
-            self._gather(landing, part, plan, not_void(reduced, truncated), truncated, ahead)
-        return landing
+            self._gather(ready, part, plan, not_void(reduced, truncated), truncated)
+        return ready.landing
 
     def _gather(
-        self,
-        landing: Landing,
-        part: Partition,
-        plan: ResourcePlan,
-        reduced: Latest,
-        truncated: bytes | None,
-        ahead: Ahead | None,
+        self, ready: _Ready, part: Partition, plan: ResourcePlan, reduced: Latest, truncated: bytes | None
     ) -> None:
         prefix = key_prefix(plan.resource)
-        start = len(landing.keys)
+        own: tuple[list[bytes], list[bytes]] = ([], [])
         for some in reduced.parts(AT_ONCE):
             keys = [prefix + key for key in as_bytes(some.good["_key"])]
             known = part.known(keys, truncated)
@@ -86,10 +97,13 @@ class Making:
             if lacking := lacks(some.good["_key"], some.unchanged, known):
                 answers = self._golden.read(asked_of_redis(lacking, some.good["_key"], plan))
                 some.good = with_former(some.good, lacking, answers, plan)
-            land(landing, some, keys, known, plan, part.number)
-            if ahead is not None:
-                ahead.tell(landing.changes)
-        self._gather_held(landing, part, plan, reduced.held, truncated, start)
+            start = len(ready.landing.keys)
+            land(ready.landing, some, keys, known, plan, part.number)
+            if reduced.held:
+                own[0].extend(ready.landing.keys[start:])
+                own[1].extend(ready.landing.values[start:])
+            ready.hand_on_if_large()
+        self._gather_held(ready.landing, part, plan, reduced.held, truncated, own)
 
     def _gather_few(self, landing: Landing, part: Partition, plan: ResourcePlan, reduced: FewLatest) -> None:
         truncated = part.truncated(plan.resource)
@@ -98,7 +112,8 @@ class Making:
         keys = [prefix + row.key.encode() for row in reduced.good]
         start = len(landing.keys)
         land_few(landing, reduced, part.known(keys, truncated), plan, part.number)
-        self._gather_held(landing, part, plan, reduced.held, truncated, start)
+        own = landing.keys[start:], landing.values[start:]
+        self._gather_held(landing, part, plan, reduced.held, truncated, own)
 
     def _gather_held(
         self,
@@ -107,14 +122,13 @@ class Making:
         plan: ResourcePlan,
         held: Sequence[Held],
         truncated: bytes | None,
-        start: int,
+        own: tuple[Sequence[bytes], Sequence[bytes]],
     ) -> None:
-        """start: where in the landing this batch's own good changes of the resource begin."""
+        """own: keys and values of what this batch's good changes of the resource contribute."""
         if held:
             prefix = key_prefix(plan.resource)
             keys = [prefix + each.key.encode() for each in held]
-            own, values = landing.keys[start:], landing.values[start:]
-            land_held(landing, held, part.known_after(keys, truncated, own, values), plan)
+            land_held(landing, held, part.known_after(keys, truncated, *own), plan)
 
     def _truncate(self, part: Partition, plan: ResourcePlan, version: bytes) -> None:
         """Withdraw all older contributions of the resource, chunk by chunk. A crash between two

@@ -4,18 +4,18 @@ then (within a second) ClickHouse.
 Nothing here must happen exactly once: every store decides by version, so a batch may come again,
 whole or cut in another place. A store that is ahead is not changed by what it knows already.
 
-A large batch is told to the stores on a thread of its own: Redis part by part, while the next part
-is made ready (sinks.themes.ahead), the rest while the next batch, of another partition, is. So neither
-Redis nor this process waits for the other. ClickHouse is always told beside: a golden record does not
-wait for an insert of others.
+A large batch is told to the stores on a thread of its own, part by part, while its next part or the
+next batch, of another partition, is made ready (sinks.themes.under_way). So neither Redis nor this
+process waits for the other. ClickHouse is always told beside: a golden record does not wait for an
+insert of others.
 """
 
 from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Callable, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor, wait
+from collections.abc import Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
 
 from datarail.contract import Contract, StoreName
 from datarail.errors import Transient
@@ -30,12 +30,12 @@ from sinks.planned import FRESH, flush_after, lateness
 from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.reduced import Reduced
-from sinks.themes.ahead import Ahead
 from sinks.themes.golden import Golden, Turn
 from sinks.themes.landing import Landing
 from sinks.themes.making import Making
 from sinks.themes.plan import fingerprint, plan_station
 from sinks.themes.table import ThemeTables, Waiting
+from sinks.themes.under_way import UnderWay
 
 log = logging.getLogger(__name__)
 Place = tuple[str, int]
@@ -68,7 +68,7 @@ class ThemesSink:
         self._beside = ThreadPoolExecutor(1, "landing")
         #: By partition, the batch that is being told to the stores; only its thread touches the
         #: tables meanwhile, and nothing else of that partition is begun.
-        self._under_way: dict[Place, tuple[Future[None], Callable[[], None]]] = {}
+        self._under_way: dict[Place, UnderWay] = {}
         self._flusher = ThreadPoolExecutor(1, "flush")
         #: What ClickHouse is being told beside; it alone uses the tables' connection meanwhile.
         self._flushing: tuple[Future[dict[Place, Mark]], Waiting] | None = None
@@ -161,7 +161,7 @@ class ThemesSink:
         """The group gave the partition to somebody else, who may be on this machine."""
         place = (topic, partition)
         if place in self._under_way:
-            wait([self._under_way.pop(place)[0]])  # what failed is read again
+            self._under_way.pop(place).end()  # what failed is read again
         part = self._open.pop(place, None)
         if part is not None:
             part.contributions.close()
@@ -238,7 +238,8 @@ class ThemesSink:
         for resource, plan in self._plans.get(part.station, {}).items():
             for car in self._past.changes(part.station, resource, plan.items, part.number, mark.offset):
                 [reduced] = self._making.reduced([(part, {resource: [car]})])
-                self._land(part, self._making.landing(part, reduced), None)
+                land = functools.partial(self._land, part, None)
+                land(self._making.landing(part, reduced, land))
                 rows += car.num_rows
                 if self._tables.full:
                     self._tables.flush()
@@ -266,18 +267,18 @@ class ThemesSink:
         end = max(part.begun or 0, mark.offset)
         sure = part.mark.offset >= passed
         turn = Turn(part.topic, part.number, part.remote, part.begun, end, sure)
-        ahead = Ahead(self._golden, turn, self._beside)
+        under_way = UnderWay(functools.partial(self._land, part, turn), self._beside)
         try:
-            landing = self._making.landing(part, reduced, ahead)
+            rest = self._making.landing(part, reduced, under_way.add)
         except BaseException:
-            ahead.end()
+            under_way.end()
             raise
-        land = functools.partial(self._land, part, landing, mark, ahead)
-        if len(landing.keys) > _LARGE:
-            self._under_way[part.topic, part.number] = (self._beside.submit(land), land)
+        if under_way.begun or len(rest.keys) > _LARGE:
+            under_way.add(rest, mark)
+            self._under_way[part.topic, part.number] = under_way
         else:
             self._settle_all()
-            land()
+            self._land(part, turn, rest, mark)
 
     def _settle_all(self) -> None:
         for place in list(self._under_way):
@@ -288,22 +289,19 @@ class ThemesSink:
         beside, and Transient raised."""
         if place not in self._under_way:
             return
-        done, land = self._under_way[place]
-        try:
-            done.result()
-        except Transient:
-            self._under_way[place] = (self._beside.submit(land), land)
-            raise
+        self._under_way[place].settle()
         del self._under_way[place]
 
-    def _land(self, part: Partition, landing: Landing, mark: Mark | None, ahead: Ahead | None = None) -> None:
-        """Redis, then the contributions, then what waits for ClickHouse. mark: None while
-        deriving anew. May be repeated."""
-        if ahead is None or mark is None:
+    def _land(self, part: Partition, turn: Turn | None, landing: Landing, mark: Mark | None = None) -> None:
+        """Redis, then the contributions, then what waits for ClickHouse. turn: None while deriving anew;
+        mark: after the batch, with the last of it. May be repeated."""
+        if turn is None:
             self._golden.apply(landing.changes)
+        elif mark is None:
+            self._golden.apply_some(landing.changes, turn)
         else:
-            self._golden.apply_and_mark(ahead.rest(landing.changes), ahead.turn, mark)
-            part.begun = ahead.turn.begun
+            self._golden.apply_and_mark(landing.changes, turn, mark)
+            part.begun = turn.begun
             if part.remote is None or part.remote.offset <= mark.offset:
                 part.remote = mark
         later = mark is not None and mark.offset > part.mark.offset

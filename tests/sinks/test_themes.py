@@ -23,7 +23,7 @@ from datarail.topics import train as train_topic
 from sinks.clickhouse import ClickHouse
 from sinks.port import Arrival
 from sinks.redis_calls import connect
-from sinks.themes import ahead, making
+from sinks.themes import making
 from sinks.themes.changes import Changes, Sets
 from sinks.themes.golden import Turn
 from sinks.themes.lookup import lookup
@@ -313,19 +313,18 @@ class Killed(BaseException):
     """Stands for kill -9."""
 
 
-@pytest.fixture(params=["ahead", "in_parts", "at_once"])
-def head_start(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Whether Redis is told of a batch of a few rows in several calls, and while it is made ready, two
-    source keys at a time, and ClickHouse as many rows."""
+@pytest.fixture(params=["key_by_key", "in_calls", "at_once"])
+def pieces(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether Redis is told of a batch of a few rows in several calls; and whether every store is told of
+    each source key by itself, while the next is made ready, and ClickHouse of two rows at a time."""
     if request.param != "at_once":
         monkeypatch.setattr("sinks.themes.golden._RECORDS", 1)
-    if request.param == "ahead":
-        monkeypatch.setattr(ahead, "LEAST", 1)
-        monkeypatch.setattr(making, "AT_ONCE", 2)
+    if request.param == "key_by_key":
+        monkeypatch.setattr(making, "AT_ONCE", 1)
         monkeypatch.setattr("sinks.themes.rows.BLOCK_ROWS", 2)
 
 
-@pytest.mark.usefixtures("head_start")
+@pytest.mark.usefixtures("pieces")
 @settings(
     max_examples=60,
     deadline=None,
@@ -485,21 +484,18 @@ def _check(line: Line, who: str, expected: dict[str, str | None], flagged: bool)
 
 
 @pytest.mark.parametrize("fails", [False, True])
-@pytest.mark.parametrize(("at_once", "parts"), [(making.AT_ONCE, [3]), (2, [2, 1])])
-def test_what_redis_was_told_ahead_is_told_again_only_where_that_failed(
-    line: Line, monkeypatch: pytest.MonkeyPatch, fails: bool, at_once: int, parts: list[int]
+def test_a_large_batch_is_told_part_by_part_and_its_mark_with_the_last(
+    line: Line, monkeypatch: pytest.MonkeyPatch, fails: bool
 ) -> None:
-    monkeypatch.setattr(ahead, "LEAST", 1)
-    monkeypatch.setattr(making, "AT_ONCE", at_once)
+    monkeypatch.setattr(making, "AT_ONCE", 2)
     sink, made = line.open(), maker(line)
     sink.resume(train_topic(line.station), 0)
-    arrival = made.arrival([row(line, 1, "A"), row(line, 2, "A"), row(line, 3, "B")])
     golden, told = sink._golden, []
     apply_some, apply_and_mark = golden.apply_some, golden.apply_and_mark
 
-    def early(changes: Changes, turn: Turn) -> None:
+    def part(changes: Changes, turn: Turn) -> None:
         told.append(len(changes))
-        if fails:
+        if fails and len(told) == 1:
             raise Transient("away", part="redis")
         apply_some(changes, turn)
 
@@ -507,12 +503,16 @@ def test_what_redis_was_told_ahead_is_told_again_only_where_that_failed(
         told.append(len(changes))
         apply_and_mark(changes, *place)
 
-    monkeypatch.setattr(golden, "apply_some", early)
+    monkeypatch.setattr(golden, "apply_some", part)
     monkeypatch.setattr(golden, "apply_and_mark", last)
-    sink.write([arrival])
-    assert told == [*parts, 3 if fails else 0]
-    sink.flush()
-    assert [record and record["contributions"] for record in map(line.golden, "AB")] == [2, 1]
+    sink.write([made.arrival([row(line, number, "A") for number in range(5)])])
+    if fails:
+        with pytest.raises(Transient):
+            sink.flush()
+    [mark] = sink.flush().values()
+    assert (told, mark.offset) == ([*([2] if fails else []), 2, 2, 1], 1)
+    record = line.golden("A")
+    assert record is not None and record["contributions"] == 5
 
 
 def test_what_had_begun_when_the_process_ended_never_goes_back(
