@@ -25,7 +25,7 @@ from sinks.watch import Cargo, Watch, cargo
 log = logging.getLogger(__name__)
 T = TypeVar("T")
 
-#: What a sink is handed at once, at most, in rows and in bytes as they were in Kafka.
+#: What a sink is handed at once, at most, in rows and in bytes as they were in Kafka; one train may be more.
 ROWS, BYTES = 65_536, 16 << 20
 FLUSH_EVERY = 1.0
 #: A poll that brings nothing for so many seconds: there is no more. Longer than a patient fetch.
@@ -319,12 +319,12 @@ def _portions(
             opened = open_one(record)
             if opened is None:
                 continue
-            portion.append(opened)
-            rows += opened[0].train.manifest.rows
-            size += opened[1]
-            if rows >= ROWS or size >= BYTES:
+            more = opened[0].train.manifest.rows, opened[1]
+            if portion and (rows + more[0] > ROWS or size + more[1] > BYTES):
                 yield portion
                 portion, rows, size = [], 0, 0
+            portion.append(opened)
+            rows, size = rows + more[0], size + more[1]
     if portion:
         yield portion
 

@@ -7,9 +7,10 @@ import time
 import uuid
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import pytest
-from kafka import KafkaProducer
+from kafka import KafkaProducer, TopicPartition
 from prometheus_client import REGISTRY
 from trains import Maker, create_topic, delete_topic, new_station, person, send
 
@@ -19,6 +20,7 @@ from datarail.settings import Settings
 from datarail.topics import raw as raw_topic
 from datarail.topics import train as train_topic
 from datarail.train import encode
+from sinks import loop
 from sinks.feeds import Feed, open_train
 from sinks.ledger.query import committed_by_group
 from sinks.loop import Loop
@@ -133,6 +135,22 @@ def test_trains_come_in_order_once_and_offsets_are_shown(servers: Settings, stat
     labels = {"hop": sink.name, "station": station, "resource": "person"}
     assert metric("datarail_rows_total", op="u", **labels) == 20
     assert metric("datarail_freshness_seconds_count", **labels) == 20
+
+
+def test_a_sink_is_handed_no_more_at_once_than_it_may_but_for_one_large_train(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(loop, "ROWS", 5)
+    monkeypatch.setattr(loop, "BYTES", 400)
+    maker = Maker("a.b")
+    trains = [maker.arrival([person(n) for n in range(rows)]) for rows in (2, 3, 1, 7, 2, 2, 1, 1, 1, 1)]
+    polled: Any = {TopicPartition("train.a.b", 0): trains[:6], TopicPartition("train.a.b", 1): trains[6:]}
+    handed = loop._portions(polled, lambda record: (record, 100))  # type: ignore[arg-type,return-value]
+    rows = [[arrival.train.manifest.rows for arrival, _ in portion] for portion in handed]
+    assert rows == [[2, 3], [1], [7], [2, 2, 1], [1, 1, 1]]
+    monkeypatch.setattr(loop, "BYTES", 200)
+    handed = loop._portions(polled, lambda record: (record, 100))  # type: ignore[arg-type,return-value]
+    assert [len(portion) for portion in handed] == [2, 1, 1, 2, 2, 2]
 
 
 def test_it_goes_on_from_the_sinks_mark_and_not_from_the_groups_offset(
