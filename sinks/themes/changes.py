@@ -56,16 +56,6 @@ class Changes:
         self.keys.append(change[0])
         self.arguments += change[1:]
 
-    @property
-    def place(self) -> tuple[int, int]:
-        """How far it has grown."""
-        return len(self.sets), len(self.keys)
-
-    def since(self, place: tuple[int, int]) -> Changes:
-        """What was added after it had grown so far."""
-        sets, others = place
-        return Changes(self.sets[sets:], self.keys[others:], self.arguments[2 * others :])
-
     def without_sets(self) -> Changes:
         return Changes([], self.keys, self.arguments)
 
