@@ -46,15 +46,16 @@ def unpack(stream: bytes) -> pa.RecordBatch:
 
 def _once(car: pa.RecordBatch) -> pa.RecordBatch:
     """The car without the columns whose memory an earlier one has, and with the word of them."""
-    first: dict[object, str] = {}
+    first: dict[object, int] = {}
     left, same = [], []
-    for at, (field, values) in enumerate(zip(car.schema, car.columns, strict=True)):
-        memory = tuple(None if buffer is None else buffer.address for buffer in values.buffers())
-        other = first.setdefault((field.type, values.offset, memory), field.name)
-        if other == field.name:
-            left.append(at)
+    names, types = car.schema.names, car.schema.types
+    for at, values in enumerate(car.columns):
+        memory = [None if buffer is None else buffer.address for buffer in values.buffers()]
+        other = first.setdefault((values.offset, *memory), at)
+        if other != at and types[other] == types[at]:
+            same.append((at, names[at], names[other]))
         else:
-            same.append((at, field.name, other))
+            left.append(at)
     if not same:
         return car
     return car.select(left).replace_schema_metadata({_SAME: orjson.dumps(same)})

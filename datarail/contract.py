@@ -30,6 +30,11 @@ class Check(Model):
 
     severity: Severity = "hard"
 
+    @property
+    def others(self) -> dict[str, str]:
+        """The other items that it asks for, by the field that names them."""
+        return {}
+
 
 class Required(Check):
     check: Literal["required"] = "required"
@@ -71,6 +76,10 @@ class CitizenId(Check):
     sex: str | None = None
     birth: str | None = None
 
+    @property
+    def others(self) -> dict[str, str]:
+        return {field: item for field, item in (("sex", self.sex), ("birth", self.birth)) if item}
+
 
 class CreditCode(Check):
     """GB 32100 unified social credit code."""
@@ -103,6 +112,10 @@ class NotAfter(Check):
 
     check: Literal["not_after"] = "not_after"
     other: str = "now"
+
+    @property
+    def others(self) -> dict[str, str]:
+        return {} if self.other == "now" else {"other": self.other}
 
 
 AnyCheck = Annotated[
@@ -169,11 +182,7 @@ class Resource(Model):
             named += [("feeds.key", item) for item in feed.key]
             named += [("feeds.fields", item) for item in feed.fields.values()]
         for item in self.items.values():
-            for check in item.checks:
-                if isinstance(check, CitizenId):
-                    named += [("citizen_id", other) for other in (check.sex, check.birth) if other]
-                if isinstance(check, NotAfter) and check.other != "now":
-                    named.append(("not_after", check.other))
+            named += [(check.check, other) for check in item.checks for other in check.others.values()]
         for place, item_name in named:
             if item_name not in self.items:
                 raise ValueError(f"{place} names the item {item_name!r}, which is not among items")

@@ -10,18 +10,18 @@ from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 
-import numpy as np
 import polars as pl
 
 from datarail.columns import column, item_of
 from datarail.contract import Item
 from datarail.small_car import typed
 from datarail.types import arrow_type
-from streams.clean import DATA_ERRORS, tell
+from streams.clean import DATA_ERRORS
 from streams.findings import Findings
 from streams.plain_values import Doubt
 from streams.plan import polars_type
 from streams.rules.port import NOW, TODAY, Rule
+from streams.values import tell
 
 
 class Judge:
@@ -51,7 +51,8 @@ class Judge:
             bits = int(frame.select(self._wrong).item() or 0)
         except DATA_ERRORS as error:
             raise Doubt from error  # the way of larger cars holds what no rule can judge
-        tell(frame, self._items, self.rule, np.array([bits], np.uint16), findings)
+        item = self.rule.item
+        tell(self.rule, self._items[item], frame.item(0, column(item)), bits, 0, findings)
 
 
 def judged(judges: Sequence[Judge], values: Mapping[str, Any]) -> Findings:

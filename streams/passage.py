@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import compress
 from typing import NamedTuple
@@ -19,7 +19,7 @@ from datarail.errors import ContractError
 from datarail.position import Lane
 from datarail.small_car import COMMIT, FEW, OP, SmallCar, of_batch, to_batch
 from datarail.train import Car, CarEntry, Manifest, Train, as_batch, encode, merge_seq
-from streams.clean import DATA_ERRORS, Cleaned, Cleaner, carried
+from streams.clean import DATA_ERRORS, Cleaned, Cleaner, carried, clean_together
 from streams.departure import Departure, Made, Pairs, records_of, tells_its_records
 from streams.envelope import Envelope, Records
 from streams.few import FewCleaner, as_written, moments
@@ -28,6 +28,9 @@ from streams.marks import Passed
 from streams.opening import Opened
 from streams.quarantine import LARGEST_RECORD, held_few, held_records
 from streams.unchanged import unchanged_items
+
+#: Rows of cars that are cleaned together, at least: more would cost hardly less a row, and memory.
+_ENOUGH = 32_768
 
 
 class TooLarge(ValueError):
@@ -70,20 +73,17 @@ class Passage:
         The clean train is made even when nothing is in it: it is the mark. hold: nothing is cleaned,
         every row is held, because with its cleaned values it was too large for a train.
         """
-        made: list[Made] = []
         at = self._clock()
         now = moments(datetime.fromtimestamp(at / 1e6, UTC))
+        parts: list[tuple[_Way, Car]] = []
         for (name, lane), cars in _joined(opened).items():
             way = _Way(name, lane, partition, at)
             for car in cars:
-                if hold and name in self._cleaners:
-                    batch = as_batch(car)
-                    made.append(self._hold(way, batch, TooLarge(_too_large(batch.nbytes))))
-                elif isinstance(car, SmallCar):
-                    for part in self._few[name].clean(car, now) if name in self._few else [car]:
-                        made += self._few_or_all(way, part)
+                if isinstance(car, SmallCar) and name in self._few and not hold:
+                    parts += [(way, part) for part in self._few[name].clean(car, now)]
                 else:
-                    made += self._safely(way, car)
+                    parts.append((way, car))
+        made = self._held_whole(parts) if hold else self._made(parts)
         made += self._lost(opened, made, at)
         seq = {lane: (last + 1, last) for lane, last in passed.seq.items()}
         seq |= merge_seq(each.seq for each in opened)
@@ -111,10 +111,39 @@ class Passage:
             if isinstance(car, SmallCar) and car.rows and entry.resource in self._envelopes
         )
 
+    def _held_whole(self, parts: Iterable[tuple[_Way, Car]]) -> list[Made]:
+        made: list[Made] = []
+        for way, car in parts:
+            batch = as_batch(car)
+            if way.resource in self._cleaners:
+                made.append(self._hold(way, batch, TooLarge(_too_large(batch.nbytes))))
+            else:
+                made += self._safely(way, batch)
+        return made
+
+    def _made(self, parts: Sequence[tuple[_Way, Car]]) -> list[Made]:
+        """Cars made ready, in order; what streams.few has not cleaned is cleaned together."""
+        rest = [(way, as_batch(car)) for way, car in parts if not _is_cleaned(car)]
+        ready = (made for some in _together(rest) for made in self._all(some))
+        made: list[Made] = []
+        for way, car in parts:
+            if not isinstance(car, SmallCar):
+                made += next(ready)
+            elif _is_cleaned(car):
+                made += self._few_or_all(way, car)
+            else:
+                made += [_small_again(each) for each in next(ready)]
+        return made
+
+    def _all(self, cars: Sequence[tuple[_Way, pa.RecordBatch]]) -> list[list[Made]]:
+        """Cars made ready together; where that fails, each by itself."""
+        try:
+            return [[made] for made in self._make(cars)]
+        except DATA_ERRORS:
+            return [self._safely(way, car) for way, car in cars]
+
     def _few_or_all(self, way: _Way, car: SmallCar) -> list[Made]:
-        """A car that streams.few has cleaned, or one that it has not."""
-        if car.shape.cleaned is None:
-            return [_small_again(made) for made in self._safely(way, car.batch())]
+        """A car that streams.few has cleaned, the way of larger ones where a record is too large."""
         made = self._few_made(way, car)
         if max(map(len, made.records.values), default=0) > LARGEST_RECORD:
             return self._safely(way, as_written(car).batch())
@@ -141,7 +170,7 @@ class Passage:
     def _safely(self, way: _Way, car: pa.RecordBatch) -> list[Made]:
         """Clean a car; where that fails, find the rows at fault and hold them."""
         try:
-            return [self._make(way, car)]
+            return self._make([(way, car)])
         except DATA_ERRORS as error:
             if car.num_rows <= 1:
                 return [self._hold(way, car, error)]
@@ -156,24 +185,26 @@ class Passage:
             cleaned = cleaner.hold(car, f"{type(error).__name__}: {error}")
         return self._route(way, cleaned)
 
-    def _make(self, way: _Way, car: pa.RecordBatch) -> Made:
-        cleaner = self._cleaners.get(way.resource)
-        if cleaner is None:
-            # The resource has left the contract: what is still under way arrives as it is.
-            cleaned = carried(car)
-            return Made(_entry(way, cleaned), cleaned.batch)
-        return self._route(way, cleaner.clean(car))
+    def _make(self, cars: Sequence[tuple[_Way, pa.RecordBatch]]) -> list[Made]:
+        ours = [way.resource in self._cleaners for way, _ in cars]
+        cleaned = iter(
+            clean_together([(self._cleaners[way.resource], car) for way, car in compress(cars, ours)])
+        )
+        # A resource may have left the contract: what is still under way of it arrives as it is.
+        return [
+            self._route(way, next(cleaned)) if its else _carried(way, car)
+            for its, (way, car) in zip(ours, cars, strict=True)
+        ]
 
     def _route(self, way: _Way, cleaned: Cleaned) -> Made:
-        entry = _entry(way, cleaned)
-        made = Made(entry, cleaned.batch, topics.clean(self.station, way.resource))
-        made.held_by_rule, made.missing = cleaned.held_by_rule, cleaned.missing
         unchanged = unchanged_items(cleaned.batch)
-        made.records = self._envelopes[way.resource].records(cleaned.frame, way.at // 1000, unchanged)
-        if entry.held:
+        records = self._envelopes[way.resource].records(cleaned.frame, way.at // 1000, unchanged)
+        made = Made(_entry(way, cleaned), cleaned.batch, topics.clean(self.station, way.resource), records)
+        made.held_by_rule, made.missing = cleaned.held_by_rule, cleaned.missing
+        if made.entry.held:
             made.held = held_records(cleaned, self.station, way.resource, way.partition, way.at, unchanged)
             passes = (~cleaned.findings.held).tolist()
-            keys, values = made.records
+            keys, values = records
             made.records = Records(list(compress(keys, passes)), list(compress(values, passes)))
         longest = max(map(len, made.records.values), default=0)
         if longest > LARGEST_RECORD:
@@ -205,6 +236,23 @@ def _too_large(size: int) -> str:
     return f"{size}字节，超过一条消息的上限{LARGEST_RECORD}字节"
 
 
+def _together(cars: Iterable[tuple[_Way, pa.RecordBatch]]) -> Iterator[list[tuple[_Way, pa.RecordBatch]]]:
+    """Neighbours, until they have enough rows that what an expression costs to begin is little."""
+    some: list[tuple[_Way, pa.RecordBatch]] = []
+    for each in cars:
+        some.append(each)
+        if sum(car.num_rows for _, car in some) >= _ENOUGH:
+            yield some
+            some = []
+    if some:
+        yield some
+
+
+def _carried(way: _Way, car: pa.RecordBatch) -> Made:
+    cleaned = carried(car)
+    return Made(_entry(way, cleaned), cleaned.batch)
+
+
 def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[Car]]:
     """Cars of one resource and lane joined, in order; a changed schema begins another car."""
     cars: dict[tuple[str, Lane], list[list[Car]]] = defaultdict(list)
@@ -218,6 +266,10 @@ def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[Car]]:
             else:
                 runs.append([car])
     return {key: [_one(run) for run in runs] for key, runs in cars.items()}
+
+
+def _is_cleaned(car: Car) -> bool:
+    return isinstance(car, SmallCar) and car.shape.cleaned is not None
 
 
 def _small_again(made: Made) -> Made:

@@ -43,7 +43,7 @@ from streams.clean import Cleaned
 LARGEST_RECORD = (16 << 20) - (1 << 16)
 #: Characters shown of a text that is too long to be kept in a record.
 _SHOWN = 1000
-_META = ["_op", "_lane", "_seq", "_epoch", "_pos", "_idx", "_part", "_key"]
+_META = ["_op", "_lane", "_seq", "_epoch", "_pos", "_idx", "_part"]
 
 
 def held_records(
@@ -58,30 +58,29 @@ def held_records(
     rows = np.flatnonzero(cleaned.findings.held).tolist()
     if not rows:
         return [], []
-    frame, batch = cleaned.frame, cleaned.batch
-    names = batch.schema.names
+    names = cleaned.batch.schema.names
     items = [name[len(WRITTEN) :] for name in names if name.startswith(WRITTEN)]
-    present = set(names)
-    cleaned_names = [item for item in items if column(item) in present]
-    # The frame has nearly all of it, and gives rows as Python values at a stroke.
-    held = frame[rows]
-    written = _columns(held, batch, rows, [WRITTEN + item for item in items])
-    values = _columns(held, batch, rows, [column(item) for item in cleaned_names])
-    meta = held[_META].rows(named=True)
+    # As written they are in the batch alone; what else there is, the frame gives at a stroke.
+    texts = cleaned.batch.select([WRITTEN + item for item in items]).take(pa.array(rows))
+    written = zip(*(values.to_pylist() for values in texts.columns), strict=True)
+    held = cleaned.frame[rows]
     commits = held.get_column("_commit").cast(pl.Int64).to_list()
+    places = {name: at for at, name in enumerate(held.columns)}
+    meta = [places[name] for name in _META]
+    values = {item: places[column(item)] for item in items if column(item) in places}
     keys, records = [], []
-    for i, row in enumerate(rows):
-        about = meta[i]
-        keys.append(f"{station}/{resource}/{about['_key']}".encode())
+    for row, told, about, commit in zip(rows, written, held.rows(), commits, strict=True):
+        key = about[places["_key"]]
+        keys.append(f"{station}/{resource}/{key}".encode())
         records.append(
             _change(
-                *(station, resource, about["_key"], partition, at),
-                [about[name] for name in _META[:-1]],
-                commits[i],
+                *(station, resource, key, partition, at),
+                [about[place] for place in meta],
+                commit,
                 cleaned.findings.of(row),
-                dict(zip(items, written[i], strict=True)),
+                dict(zip(items, told, strict=True)),
                 list(unchanged[row]) if unchanged else [],
-                dict(zip(cleaned_names, values[i], strict=True)),
+                {item: about[place] for item, place in values.items()},
             )
         )
     return keys, records
@@ -168,18 +167,6 @@ def _beginning(value: Any) -> Any:
     if not isinstance(value, str) or len(value) <= _SHOWN:
         return value
     return f"{value[:_SHOWN]}…（共{len(value)}个字符）"
-
-
-def _columns(
-    held: pl.DataFrame, batch: pa.RecordBatch, rows: list[int], names: list[str]
-) -> list[tuple[object, ...]]:
-    """These columns row by row: from the frame, what it lacks from the car."""
-    lacking = [name for name in names if name not in held.columns]
-    if lacking:
-        held = held.with_columns(
-            pl.Series(name, batch.column(name).take(rows).to_pylist(), strict=False) for name in lacking
-        )
-    return held[names].rows()
 
 
 def unreadable_record(

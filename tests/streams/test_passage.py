@@ -207,10 +207,10 @@ def test_truncates_count_once_over_all_partitions() -> None:
 class Panicking(Cleaner):
     """Polars panics on a car that holds the id 5."""
 
-    def clean(self, batch: pa.RecordBatch, now: Any = None) -> Any:
-        if "5" in batch.column("_w_id").to_pylist():
+    def load(self, car: pa.RecordBatch, *more: Any) -> Any:
+        if "5" in car.column("_w_id").to_pylist():
             raise pl.exceptions.PanicException("index out of bounds")
-        return super().clean(batch, now)
+        return super().load(car, *more)
 
 
 def test_a_panic_holds_the_row_at_fault_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -233,7 +233,7 @@ def test_a_bug_is_no_bad_data(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(*_: Any) -> None:
         raise AttributeError("a slip of ours")
 
-    monkeypatch.setattr(Cleaner, "clean", broken)
+    monkeypatch.setattr(Cleaner, "load", broken)
     monkeypatch.setattr(Form, "small", False)  # small cars in which all is well do not come there
     with pytest.raises(AttributeError):
         depart([record(people(2))])
