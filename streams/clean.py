@@ -182,6 +182,8 @@ def clean_together(
     for (cleaner, _), load in zip(cars, loads, strict=True):
         cleaned.append(cleaner.unload(load, meta.slice(start, load.rows)))
         start += load.rows
+    for values in found.values():
+        values.let_go()
     return cleaned
 
 

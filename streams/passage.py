@@ -30,7 +30,7 @@ from streams.quarantine import LARGEST_RECORD, held_few, held_records
 from streams.unchanged import unchanged_items
 
 #: Rows of cars that are cleaned together, at least: more would cost hardly less a row, and memory.
-_ENOUGH = 32_768
+_ENOUGH = 16_384
 
 
 class TooLarge(ValueError):

@@ -134,7 +134,11 @@ class Values:
         """Read all values where they are spelled as expected; whether any needs a second look."""
         kind, plan = self.kind, self.kind.plan
         texts = pa.concat_arrays([each.load.columns[WRITTEN + each.item] for each in self._pieces])
-        self.written = pl.Series(WRITTEN + plan.name, texts)
+        written = pl.Series(
+            WRITTEN + plan.name,
+            pa.chunked_array([each.load.columns[WRITTEN + each.item] for each in self._pieces]),
+        )
+        self.written = written.rechunk()
         self._only_keys_of_the_gone(texts)
         plain = plan.item.type != "string" or not may_have(texts)
         if not plain:
@@ -208,6 +212,13 @@ class Values:
             array = self.value.to_arrow(compat_level=pl.CompatLevel.oldest())
             self._array = array.cast(arrow_type(item.type, item.precision, item.scale))
         return self._array
+
+    def let_go(self) -> None:
+        """Forget the cars. They and the values know each other: else all would stay in memory until
+        Python looks for cycles."""
+        for piece in self._pieces:
+            piece.load.values.clear()
+        self._pieces.clear()
 
     @property
     def _starts(self) -> list[int]:
