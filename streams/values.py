@@ -133,12 +133,10 @@ class Values:
     def read(self) -> bool:
         """Read all values where they are spelled as expected; whether any needs a second look."""
         kind, plan = self.kind, self.kind.plan
-        texts = pa.concat_arrays([each.load.columns[WRITTEN + each.item] for each in self._pieces])
-        written = pl.Series(
-            WRITTEN + plan.name,
-            pa.chunked_array([each.load.columns[WRITTEN + each.item] for each in self._pieces]),
-        )
-        self.written = written.rechunk()
+        pieces = [each.load.columns[WRITTEN + each.item] for each in self._pieces]
+        # Polars keeps the cars' own memory; the joined texts are only looked at.
+        self.written = pl.Series(WRITTEN + plan.name, pa.chunked_array(pieces)).rechunk()
+        texts = pa.concat_arrays(pieces)
         self._only_keys_of_the_gone(texts)
         plain = plan.item.type != "string" or not may_have(texts)
         if not plain:
@@ -179,16 +177,9 @@ class Values:
                 continue
             bits = self._bits(rule, verdict)
             for at, piece, row in self.located(np.flatnonzero(bits)):
-                theirs, order = piece.kind.rules[number], (_JUDGED, piece.order, number)
-                tell(
-                    theirs,
-                    piece.kind.plan.item,
-                    self.value[at],
-                    int(bits[at]),
-                    row,
-                    piece.load.findings,
-                    order,
-                )
+                kind, order = piece.kind, (_JUDGED, piece.order, number)
+                value, found = self.value[at], int(bits[at])
+                tell(kind.rules[number], kind.plan.item, value, found, row, piece.load.findings, order)
 
     def located(self, places: npt.NDArray[np.intp]) -> Iterator[tuple[int, Piece, int]]:
         """Places in the column, each with its piece and its row there; not those that no rule applies to."""
