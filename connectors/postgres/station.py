@@ -283,7 +283,6 @@ class Run:
             )
             if name in self.broken:
                 continue
-            self._break(name, error)
             self.state.put(f"snapshot/{name}", {"epoch": 0, "floor": 0, "state": "lost", "truncate": True})
             try:
                 setup.unpublish(connection, self.names, schema, table)
@@ -291,6 +290,8 @@ class Run:
                 log.error(
                     "%s: we may not: let the DBA run %s", name, setup.unpublish_sql(self.names, schema, table)
                 )
+            # Told last: until the table is out of the publication the department's updates fail.
+            self._break(name, error)
 
     def _notice(self, resource: str, text: str) -> None:
         log.warning("%s: %s", resource, text)
