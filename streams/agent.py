@@ -33,7 +33,7 @@ from streams.quarantine import LARGEST_RECORD
 log = logging.getLogger(__name__)
 
 #: One departure takes in no more than this: memory stays bounded, and so does its train. Rows and
-#: opened bytes; more rows make longer cars, and a car costs as much as some 600 rows.
+#: opened bytes; more rows make longer cars, and a car costs as much as some 400 rows.
 MOST_ROWS = 48_000
 MOST_OPENED = 24 << 20
 #: Raw bytes, as Kafka has them, taken from a partition at once.

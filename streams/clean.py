@@ -99,7 +99,7 @@ class Cleaner:
         car, filtered = leave_out(car, self.resource)
         load = self._load(car, filtered)
         for name, kind in self._kinds.items():
-            if WRITTEN + name in load.columns:
+            if name not in load.missing:
                 values = found.get(kind.signature)
                 if values is None:
                     values = found[kind.signature] = Values(kind, now)
@@ -108,21 +108,22 @@ class Cleaner:
 
     def unload(self, load: Load, frame: pl.DataFrame) -> Cleaned:
         """The cleaned car, when its values have been read and judged. frame: its meta columns."""
-        missing = [name for name in self._kinds if name not in load.values]
-        if missing:
-            _tell_missing(load, missing)
+        if load.missing:
+            _tell_missing(load)
         return self._unloaded(load, frame)
 
     def _load(self, car: pa.RecordBatch, filtered: int = 0) -> Load:
         ops = car.column("_op").to_numpy()
         gone = (ops == ord("d")) | (ops == ord("t"))
+        columns = dict(zip(car.schema.names, car.columns, strict=True))
         return Load(
             car,
-            dict(zip(car.schema.names, car.columns, strict=True)),
+            columns,
             self.resource,
             gone if gone.any() else None,
             _unsent(car),
             Findings(car.num_rows),
+            tuple(name for name in self._kinds if WRITTEN + name not in columns),
             filtered,
         )
 
@@ -135,7 +136,7 @@ class Cleaner:
             frame.hstack([keys, *cleaned]),
             findings,
             load.filtered,
-            tuple(name for name in self._kinds if WRITTEN + name not in load.columns),
+            load.missing,
             findings.held_by_rule() if findings else None,
         )
 
@@ -240,9 +241,9 @@ def _keys(load: Load, frame: pl.DataFrame) -> pl.Series:
     return frame.select(pl.concat_str([pl.lit('["'), *between, pl.lit('"]')]).alias("_key")).to_series()
 
 
-def _tell_missing(load: Load, missing: Sequence[str]) -> None:
+def _tell_missing(load: Load) -> None:
     rows = np.flatnonzero(~load.gone) if load.gone is not None else np.arange(load.rows)
-    for name in missing if len(rows) else ():
+    for name in load.missing if len(rows) else ():
         item = load.resource.items[name]
         message = f"源表中已没有“{item.title or name}”这一列，按空值处理，请核对源表或修订数据契约"
         load.findings.add(

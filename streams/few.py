@@ -21,10 +21,10 @@ from datarail.small_car import EPOCH, IDX, OP, PART, POS, UNCHANGED, Row, Shape,
 from datarail.types import arrow_type
 from streams.clock import CHINA
 from streams.few_judged import Judge, judged
+from streams.kind import rules_of
 from streams.plain_values import Doubt, reader
 from streams.plan import ItemPlan, item_plan
-from streams.rules import BUILDERS
-from streams.rules.port import NOW, TODAY, Place
+from streams.rules.port import NOW, TODAY
 
 _CHANGES = frozenset(b"cur")
 _DELETE = ord("d")
@@ -50,11 +50,7 @@ class FewCleaner:
             (name, type_text(arrow_type(item.type, item.precision, item.scale)))
             for name, item in resource.items.items()
         )
-        rules = [
-            BUILDERS[check.check](Place(name, resource.items), check)
-            for name, item in resource.items.items()
-            for check in item.checks
-        ]
+        rules = [rule for name in resource.items for rule in rules_of(name, resource.items)]
         self._rules = [(rule.right, Judge(rule, resource.items)) for rule in rules if rule.right is not None]
         #: Whether there is a plain way for every rule, and the moments' names are no item's.
         self._judges = len(self._rules) == len(rules) and not {NOW, TODAY} & resource.items.keys()

@@ -31,7 +31,7 @@ class Kind:
     def __init__(self, name: str, items: Mapping[str, Item]) -> None:
         item = items[name]
         self.plan = item_plan(name, item)
-        self.rules: list[Rule] = [BUILDERS[check.check](Place(name, items), check) for check in item.checks]
+        self.rules = rules_of(name, items)
         asked = [other for check in item.checks for other in check.others.values()]
         self.others = tuple(other for other in dict.fromkeys(asked) if other != name)
         self.wrong = [rule.wrong.alias(str(number)) for number, rule in enumerate(self.rules)]
@@ -54,6 +54,11 @@ class Kind:
     def alone(self) -> bool:
         """Whether its rules ask for nothing but the value as it is first read."""
         return not self.others and not (self.plan.codes and self.plan.is_text)
+
+
+def rules_of(name: str, items: Mapping[str, Item]) -> list[Rule]:
+    """The rules of one item, in the order of its checks. Raises ContractError as Kind does."""
+    return [BUILDERS[check.check](Place(name, items), check) for check in items[name].checks]
 
 
 def _type(item: Item) -> list[str | int]:

@@ -239,11 +239,13 @@ def _too_large(size: int) -> str:
 def _together(cars: Iterable[tuple[_Way, pa.RecordBatch]]) -> Iterator[list[tuple[_Way, pa.RecordBatch]]]:
     """Neighbours, until they have enough rows that what an expression costs to begin is little."""
     some: list[tuple[_Way, pa.RecordBatch]] = []
-    for each in cars:
-        some.append(each)
-        if sum(car.num_rows for _, car in some) >= _ENOUGH:
+    rows = 0
+    for way, car in cars:
+        some.append((way, car))
+        rows += car.num_rows
+        if rows >= _ENOUGH:
             yield some
-            some = []
+            some, rows = [], 0
     if some:
         yield some
 

@@ -35,8 +35,9 @@ class Load:
     """A raw car that is being cleaned.
 
     columns: its own, by name. gone: rows no rule applies to (deletes, truncates); None: none of them. unsent:
-    by item the rows whose value the source left out, where there are any. filtered: rows that were
-    left out before. values: by item, where its values are; not of items the car does not have.
+    by item the rows whose value the source left out, where there are any. missing: items of the contract
+    that the car does not have. filtered: rows that were left out before. values: by item, where its
+    values are; not of missing ones.
     """
 
     car: pa.RecordBatch
@@ -45,7 +46,8 @@ class Load:
     gone: Mask | None
     unsent: Mapping[str, Mask]
     findings: Findings
-    filtered: int = 0
+    missing: tuple[str, ...]
+    filtered: int
     values: dict[str, Piece] = field(default_factory=dict)
 
     @property
@@ -86,10 +88,6 @@ class Piece:
     @property
     def value(self) -> pl.Series:
         return self.all.value.slice(self.start, self.load.rows)
-
-    @property
-    def written(self) -> pl.Series:
-        return self.all.written.slice(self.start, self.load.rows)
 
     @property
     def array(self) -> pa.Array:
