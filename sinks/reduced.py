@@ -1,18 +1,24 @@
-"""The cars of a batch → the last change of each source key: a few rows one by one, many rows of all
+"""The cars of a batch → the last change of each source key: a few rows one by one, many rows of several
 resources and partitions together. Pure."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
 from datarail.train import Car, as_batches
-from sinks.latest import Cars, Latest, latest
+from sinks.latest import Latest, latest
 from sinks.latest_few import FewLatest, latest_few
 
 Reduced = Latest | FewLatest
+
+#: Rows that are reduced together: more cost hardly less a row, and memory.
+AT_ONCE = 32_768
+
+_Cars = tuple[int, str, Sequence[Car]]
 
 
 class Plan(Protocol):
@@ -26,23 +32,57 @@ P = TypeVar("P", bound=Plan)
 
 
 def last_of_each(
-    batches: Sequence[tuple[Mapping[str, P], Mapping[str, Sequence[Car]]]], is_plain: Callable[[P], bool]
-) -> list[dict[str, Reduced]]:
-    """By batch and resource. batches: the plans of a partition's station, and its cars by resource, in
-    order of arrival. is_plain: whether the sink can take a resource's rows one by one."""
-    found: list[dict[str, Reduced]] = []
-    left: list[tuple[dict[str, Reduced], str]] = []  # where what is reduced together belongs
-    many: list[Cars] = []
-    for plans, cars in batches:
-        found.append({})
-        for resource, some in cars.items():
-            items = plans[resource].items
-            few = latest_few(some, items) if is_plain(plans[resource]) else None
+    batches: Sequence[tuple[Mapping[str, P], Mapping[str, Sequence[Car]]]],
+    is_plain: Callable[[P], bool],
+    at_once: int = AT_ONCE,
+) -> list[Iterator[tuple[str, Reduced]]]:
+    """By batch, each resource and what its cars come to. batches: the plans of a partition's station, and
+    its cars by resource, in order of arrival. is_plain: whether the sink can take a resource's rows one
+    by one.
+
+    The first rows are reduced now, the others when they are asked for, some `at_once`: a batch of any
+    size is never in memory reduced as a whole.
+    """
+    ready: list[deque[tuple[str, Reduced]]] = [deque() for _ in batches]
+    slices = _slices([cars for _, cars in batches], at_once)
+
+    def reduce_some() -> None:
+        left: list[_Cars] = []
+        some = next(slices, [])
+        found: dict[tuple[int, str], Reduced] = {}
+        for batch, resource, cars in some:
+            plan = batches[batch][0][resource]
+            few = latest_few(cars, plan.items) if is_plain(plan) else None
             if few is not None:
-                found[-1][resource] = few
+                found[batch, resource] = few
             else:
-                left.append((found[-1], resource))
-                many.append((as_batches(some), items))
-    for (batch, resource), reduced in zip(left, latest(many), strict=True):
-        batch[resource] = reduced
-    return found
+                left.append((batch, resource, cars))
+        many = latest([(as_batches(cars), batches[at][0][name].items) for at, name, cars in left])
+        found |= {(at, name): reduced for (at, name, _), reduced in zip(left, many, strict=True)}
+        for batch, resource, _ in some:
+            ready[batch].append((resource, found[batch, resource]))
+
+    def of(batch: int) -> Iterator[tuple[str, Reduced]]:
+        for _ in batches[batch][1]:
+            while not ready[batch]:
+                reduce_some()
+            yield ready[batch].popleft()
+
+    reduce_some()
+    return [of(batch) for batch in range(len(batches))]
+
+
+def _slices(batches: Sequence[Mapping[str, Sequence[Car]]], at_once: int) -> Iterator[list[_Cars]]:
+    """Number of the batch, resource and cars, some at a time, in order."""
+    some: list[_Cars] = []
+    rows = 0
+    for batch, by_resource in enumerate(batches):
+        for resource, cars in by_resource.items():
+            more = sum(car.num_rows for car in cars)
+            if some and rows + more > at_once:
+                yield some
+                some, rows = [], 0
+            some.append((batch, resource, cars))
+            rows += more
+    if some:
+        yield some

@@ -12,7 +12,7 @@ the two writes of a batch. So
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -201,7 +201,7 @@ class IndicatorsSink:
 
     # -- a batch of one partition
 
-    def _land(self, batch: _Batch, reduced: Mapping[str, Reduced]) -> None:
+    def _land(self, batch: _Batch, reduced: Iterable[tuple[str, Reduced]]) -> None:
         part = batch.part
         mark = mark_after(batch.arrivals, part.mark)
         totals, keys, values, notes = self._changes(part, reduced)
@@ -233,14 +233,14 @@ class IndicatorsSink:
         part.remote = mark
 
     def _changes(
-        self, part: Partition, by_resource: Mapping[str, Reduced]
+        self, part: Partition, by_resource: Iterable[tuple[str, Reduced]]
     ) -> tuple[Totals, list[bytes], list[bytes], list[tuple[str, bytes]]]:
         """What a batch does to the totals, and the contributions and notes that go with it."""
         totals: Totals = {}
         keys: list[bytes] = []
         values: list[bytes] = []
         notes: list[tuple[str, bytes]] = []
-        for resource, reduced in by_resource.items():
+        for resource, reduced in by_resource:
             plan = self._plans[part.station][resource]
             if isinstance(reduced, FewLatest):
                 truncated = part.truncated(resource)

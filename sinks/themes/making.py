@@ -6,7 +6,7 @@ A large batch is handed on some source keys at a time (sinks.themes.under_way).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from datarail.train import Car
@@ -53,21 +53,21 @@ class Making:
 
     def reduced(
         self, batches: Sequence[tuple[Partition, Mapping[str, list[Car]]]]
-    ) -> list[dict[str, Reduced]]:
-        """Of each partition's cars, the last change of each source key, by resource. It asks nothing of
+    ) -> list[Iterator[tuple[str, Reduced]]]:
+        """Of each partition's cars, by resource, the last change of each source key. It asks nothing of
         the partitions' stores."""
         return last_of_each([(self._plans.get(part.station, {}), cars) for part, cars in batches], is_plain)
 
     def landing(
         self,
         part: Partition,
-        by_resource: Mapping[str, Reduced],
+        by_resource: Iterable[tuple[str, Reduced]],
         hand_on: Callable[[Landing], None],
     ) -> Landing:
         """What the stores are to be told of a batch, reduced by resource: the rest of it. hand_on: is
         given what comes before, as soon as it has AT_ONCE source keys."""
         ready = _Ready(hand_on)
-        for resource, reduced in by_resource.items():
+        for resource, reduced in by_resource:
             plan = self._plans[part.station][resource]
             if isinstance(reduced, FewLatest):
                 self._gather_few(ready.landing, part, plan, reduced)

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import functools
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 
 from datarail.contract import Contract, StoreName
@@ -261,15 +261,23 @@ class ThemesSink:
 
     # -- a batch of one partition
 
-    def _write(self, part: Partition, reduced: Mapping[str, Reduced], mark: Mark) -> None:
+    def _write(self, part: Partition, reduced: Iterable[tuple[str, Reduced]], mark: Mark) -> None:
         # Redis may be ahead of what is known here only by what had begun when a process ended.
         passed = max(part.begun or 0, part.remote.offset if part.remote else 0)
         end = max(part.begun or 0, mark.offset)
         sure = part.mark.offset >= passed
         turn = Turn(part.topic, part.number, part.remote, part.begun, end, sure)
         under_way = UnderWay(functools.partial(self._land, part, turn), self._beside)
+
+        def hand_on(landing: Landing) -> None:
+            under_way.add(landing)
+            if self._tables.full:  # not even for one batch does more wait than is flushed at once
+                under_way.settle()
+                self._settle_flush()
+                self._begin_flush(self._tables.take())
+
         try:
-            rest = self._making.landing(part, reduced, under_way.add)
+            rest = self._making.landing(part, reduced, hand_on)
         except BaseException:
             under_way.end()
             raise

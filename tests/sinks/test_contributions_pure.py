@@ -6,6 +6,7 @@ import datetime
 import itertools
 from decimal import Decimal
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import orjson
@@ -24,7 +25,8 @@ from datarail.themes import Theme
 from sinks.contributions import Contributions, key_prefix
 from sinks.indicators.counting import count_few, count_many, weighed
 from sinks.indicators.plan import Measure, ResourcePlan
-from sinks.latest import latest
+from sinks.latest import Latest, latest
+from sinks.reduced import last_of_each
 from sinks.texts import dates, escaped, needs_escape
 from sinks.themes.merge import merge
 from sinks.version import version_texts
@@ -161,6 +163,26 @@ def test_resources_reduced_together_are_as_each_alone(resources: list[list[Row]]
             assert_frame_equal(getattr(found, name), getattr(alone, name))
         for name in ("held", "truncated", "left_out", "unchanged"):
             assert getattr(found, name) == getattr(alone, name)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.lists(st.lists(_left_out("uuudt"), max_size=3), max_size=3), st.integers(1, 20))
+def test_a_batch_reduced_slice_by_slice_is_as_each_resource_alone(
+    batches: list[list[list[Row]]], at_once: int
+) -> None:
+    plan = SimpleNamespace(items=ITEMS)
+    asked = [{f"r{number}": _cars(rows, 3) for number, rows in enumerate(batch)} for batch in batches]
+    plans = {f"r{number}": plan for number in range(3)}
+    found = last_of_each([(plans, cars) for cars in asked], lambda plan: False, at_once)
+    assert len(found) == len(asked)
+    for by_resource, cars in zip(found, asked, strict=True):
+        reduced = list(by_resource)
+        assert [resource for resource, _ in reduced] == list(cars)
+        for resource, one in reduced:
+            alone = latest([(cars[resource], ITEMS)])[0]
+            assert isinstance(one, Latest)
+            assert_frame_equal(one.good, alone.good)
+            assert (one.held, one.truncated, one.unchanged) == (alone.held, alone.truncated, alone.unchanged)
 
 
 @settings(deadline=None)
