@@ -36,6 +36,10 @@ PATIENCE_SECONDS = 600
 _OF_LATE = 0.1
 
 
+class TooLarge(Terminal):
+    """A train that Kafka never takes."""
+
+
 @dataclass(slots=True)
 class _Sent:
     number: int
@@ -105,12 +109,12 @@ class Shipper:
         if not self._arrived and self._wake in select.select([self._wake, *others], [], [], seconds)[0]:
             self._wake.recv(4096)
 
-    def send(self, train: Packed) -> None:
-        """Hand over one train. Raises Terminal when it can never be taken."""
+    def send(self, train: Packed) -> int:
+        """Hand over one train; returns its bytes. Raises TooLarge when it can never be taken."""
         value, headers = encode(train.manifest, train.cars)
         if len(value) > LARGEST - 65536:
             cars = train.manifest.cars
-            raise Terminal(
+            raise TooLarge(
                 f"a train of {sum(car.rows for car in cars)} rows has {len(value)} bytes, "
                 f"more than Kafka takes ({', '.join(car.resource for car in cars)})",
                 part=self.station,
@@ -121,7 +125,7 @@ class Shipper:
         try:
             future = self._producer.send(self._topic, value=value, partition=train.partition, headers=headers)
         except MessageSizeTooLargeError as error:
-            raise Terminal(f"Kafka takes no record of {len(value)} bytes", part=self.station) from error
+            raise TooLarge(f"Kafka takes no record of {len(value)} bytes", part=self.station) from error
         except KafkaError as error:
             raise away(self.settings, error) from error
         self._under_way.append(sent)
@@ -129,6 +133,7 @@ class Shipper:
         self.in_flight += sent.size
         future.add_callback(self._arrive, sent)
         future.add_errback(self._fail, sent)
+        return sent.size
 
     def collect(self) -> bool:
         """Take in acknowledgements; true when there were any. Raises Transient when a train

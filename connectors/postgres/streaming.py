@@ -14,14 +14,19 @@ from connectors.postgres.capture import Capture
 from connectors.postgres.decode import Malformed
 from connectors.postgres.overlap import Overlap
 from connectors.postgres.session import Connection, explain
-from connectors.shipper import Shipper
+from connectors.shipper import Shipper, TooLarge
 from connectors.train_builder import TrainBuilder
-from datarail.errors import Terminal
+from datarail.errors import Terminal, Transient
 
 #: A packing holds at most this; as trains, divided by the partitions. Far behind, it holds more:
-#: with many resources every hop's price is per car, and nobody waits for a row of then.
-MOST_ROWS, CATCHING_UP_ROWS = 16384, 65536
+#: with many resources every hop's price is per car, and nobody waits for a row of then. How many
+#: more depends on the cars of the last one: those that are long enough need not be longer.
+MOST_ROWS, CATCHING_UP_ROWS, MOST_EVER = 16384, 65536, 131072
+_LONG_CAR = 4096
+#: So many bytes fit into one record however badly they compress, and twice as many where the packings
+#: before were smaller as trains than this by bytes of theirs.
 MOST_BYTES = 12 << 20
+_DENSE = 0.4
 _FAR_BEHIND_SECONDS = 2.0
 #: While more keeps coming, rows wait for company a tenth of the lag there is already. A gap of
 #: a few milliseconds ends the wait, so a source whose clock differs is not slowed by it.
@@ -83,6 +88,8 @@ class Streaming:
         self._read_at = 0.0
         self._left_at = 0.0
         self._left_rows = self._left_cars = 0
+        self._density = 1.0  # bytes of the largest train a byte packed, the most of late
+        self._kept: Any = None  # a message read that has no room in this packing
 
     def run(self) -> None:
         try:
@@ -125,15 +132,20 @@ class Streaming:
 
     def _read(self) -> bool:
         """Take what is at hand, up to a packing; whether there may be more."""
-        read, messages, size = self._cursor.read_message, [], 0
-        most = min(_AT_ONCE, self._most_rows() - self._builder.rows)
-        room = MOST_BYTES - self._builder.bytes
-        message = read()
+        read, size = self._cursor.read_message, 0
+        messages: list[bytes] = []
+        builder = self._builder
+        most_rows, most_bytes = self._most()
+        most, room = min(_AT_ONCE, most_rows - builder.rows), most_bytes - builder.bytes
+        message, self._kept = self._kept or read(), None
         while message is not None:
             data = message.payload
+            if size + len(data) > room and (messages or builder.rows):
+                self._kept = message
+                break
             messages.append(data)
             size += len(data)
-            if len(messages) >= most or size >= room:
+            if len(messages) >= most:
                 break
             message = read()
         if messages:
@@ -141,16 +153,20 @@ class Streaming:
             self._capture.take(messages, size)
         return message is not None
 
-    def _most_rows(self) -> int:
-        behind = time.time() - self._capture.heard / 1e6
-        return CATCHING_UP_ROWS if behind > _FAR_BEHIND_SECONDS else MOST_ROWS
+    def _most(self) -> tuple[int, int]:
+        """Rows and bytes of a packing."""
+        if time.time() - self._capture.heard / 1e6 <= _FAR_BEHIND_SECONDS:
+            return MOST_ROWS, MOST_BYTES
+        rows = min(MOST_EVER, max(CATCHING_UP_ROWS, self._left_cars * _LONG_CAR))
+        spacious = rows > CATCHING_UP_ROWS and self._density < _DENSE
+        return rows, MOST_BYTES * 2 if spacious else MOST_BYTES
 
     def _send(self, more: bool) -> float:
         """Ship what waits if its time has come; how long it may wait otherwise, in seconds."""
         builder, shipper = self._builder, self._shipper
         if not builder.rows:
             return _IDLE_SECONDS
-        if builder.rows >= self._most_rows() or builder.bytes >= MOST_BYTES:
+        if self._kept is not None or builder.rows >= self._most()[0]:
             self._ship()
             return _IDLE_SECONDS
         if not any(waits and shipper.idle(partition) for partition, waits in enumerate(builder.waiting)):
@@ -177,11 +193,19 @@ class Streaming:
         return max(kafka, company, work)
 
     def _ship(self) -> None:
+        packed, largest = self._builder.bytes, 0
         self._left_rows, self._left_cars = self._builder.rows, 0
         self._capture.flush()
         for train in self._builder.pack(time.time_ns() // 1000):
             self._left_cars += len(train.cars)
-            self._shipper.send(train)
+            try:
+                largest = max(largest, self._shipper.send(train))
+            except TooLarge as error:
+                if packed <= MOST_BYTES or self._left_rows == 1:
+                    raise
+                # They compress worse than those before: from where Kafka is, in smaller packings again.
+                raise Transient(error.message, part=error.part) from error
+        self._density = max(largest / max(packed, 1), self._density / 4)
         self._waiting_since = 0.0
         self._left_at = time.monotonic()
         if self._overlap.until and self._overlap.passed(self._capture.place.position):
@@ -201,7 +225,8 @@ class Streaming:
         if now - self._fed_back < _FEEDBACK_SECONDS:
             return
         self._fed_back = now
-        if not place.open and not self._builder.rows and shipper.safe == shipper.sent:
+        idle = not place.open and not self._builder.rows and self._kept is None
+        if idle and shipper.safe == shipper.sent:
             # Nothing under way: the log up to here holds nothing of ours, the source may let it go.
             self._acknowledged = max(self._acknowledged, self._cursor.wal_end)
         self._cursor.send_feedback(
