@@ -47,20 +47,16 @@ def last_of_each(
     slices = _slices([cars for _, cars in batches], at_once)
 
     def reduce_some() -> None:
-        left: list[_Cars] = []
         some = next(slices, [])
-        found: dict[tuple[int, str], Reduced] = {}
-        for batch, resource, cars in some:
-            plan = batches[batch][0][resource]
-            few = latest_few(cars, plan.items) if is_plain(plan) else None
-            if few is not None:
-                found[batch, resource] = few
-            else:
-                left.append((batch, resource, cars))
-        many = latest([(as_batches(cars), batches[at][0][name].items) for at, name, cars in left])
-        found |= {(at, name): reduced for (at, name, _), reduced in zip(left, many, strict=True)}
-        for batch, resource, _ in some:
-            ready[batch].append((resource, found[batch, resource]))
+        plans = [batches[batch][0][resource] for batch, resource, _ in some]
+        few = [
+            latest_few(cars, plan.items) if is_plain(plan) else None
+            for (_, _, cars), plan in zip(some, plans, strict=True)
+        ]
+        left = [number for number, each in enumerate(few) if each is None]
+        many = iter(latest([(as_batches(some[number][2]), plans[number].items) for number in left]))
+        for (batch, resource, _), each in zip(some, few, strict=True):
+            ready[batch].append((resource, next(many) if each is None else each))
 
     def of(batch: int) -> Iterator[tuple[str, Reduced]]:
         for _ in batches[batch][1]:

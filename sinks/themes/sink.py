@@ -146,8 +146,7 @@ class ThemesSink:
         if self._flushing is not None and not self._flushing[0].done() and not self.full:
             return False
         self._settle_all()
-        self._settle_flush()
-        self._begin_flush(self._tables.take())
+        self._flush_what_waits()
         self._late = None
         return True
 
@@ -176,6 +175,11 @@ class ThemesSink:
         self._tables.close()
 
     # -- ClickHouse, beside
+
+    def _flush_what_waits(self) -> None:
+        """After the flush before."""
+        self._settle_flush()
+        self._begin_flush(self._tables.take())
 
     def _begin_flush(self, taken: Waiting) -> None:
         if taken.count or taken.cleared or taken.marks:
@@ -273,8 +277,7 @@ class ThemesSink:
             under_way.add(landing)
             if self._tables.full:  # not even for one batch does more wait than is flushed at once
                 under_way.settle()
-                self._settle_flush()
-                self._begin_flush(self._tables.take())
+                self._flush_what_waits()
 
         try:
             rest = self._making.landing(part, reduced, hand_on)

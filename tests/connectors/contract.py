@@ -101,6 +101,11 @@ class Station:
         return self.raw()
 
 
+def department(request: pytest.FixtureRequest) -> str:
+    """A department's code that is the test's own."""
+    return "t" + "".join(letter for letter in request.node.name.lower() if letter.isalnum())[-30:]
+
+
 def seed(source: Source, rows: int) -> None:
     source.transaction([f"INSERT INTO ledger VALUES ({i}, 0, 'row {i}')" for i in range(rows)])
 
@@ -170,7 +175,7 @@ class ConnectorContract:
     def station(
         self, servers: Settings, source: Source, tmp_path: Path, request: pytest.FixtureRequest
     ) -> Iterator[Station]:
-        name = "t" + "".join(letter for letter in request.node.name.lower() if letter.isalnum())[-30:]
+        name = department(request)
         station = Station(servers, source, tmp_path, f"{name}.{source.__class__.__name__.lower()}")
         yield station
         station.connector.kill()

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -17,7 +17,7 @@ from connectors.postgres import streaming
 from datarail.contract_file import read_contract
 from datarail.settings import Settings
 from datarail.train import Train
-from tests.connectors.contract import Station
+from tests.connectors.contract import Station, department
 from tests.connectors.databases import Database
 from tests.connectors.raw import check_identities, fold, read_trains, rows_of
 from tests.connectors.running import eventually
@@ -47,8 +47,7 @@ def database(servers: Settings) -> Iterator[Database]:
 
 @pytest.fixture
 def station(servers: Settings, database: Database, tmp_path: Path, request: pytest.FixtureRequest) -> Station:
-    name = "".join(letter for letter in request.node.name.lower() if letter.isalnum())[-30:]
-    station = Station(servers, database, tmp_path, f"{name}.packings")
+    station = Station(servers, database, tmp_path, f"{department(request)}.packings")
     station.resources.clear()
     for table in _TABLES:
         station.resources[table] = {"table": table, "key": "id", "items": {"id": {}, "note": {}}}
@@ -56,57 +55,45 @@ def station(servers: Settings, database: Database, tmp_path: Path, request: pyte
     return station
 
 
+@contextmanager
+def _running(station: Station) -> Iterator[None]:
+    """The connector on a thread of this process."""
+    stop = threading.Event()
+    settings = station.settings.model_copy(update={"partitions": 1})  # a packing is one train
+    thread = threading.Thread(target=postgres.run, args=(settings, read_contract(station.file), stop))
+    thread.start()
+    try:
+        yield
+    finally:
+        stop.set()
+        thread.join(30)
+        assert not thread.is_alive()
+
+
 @pytest.fixture
-def run(
-    station: Station, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
-) -> Iterator[Callable[[], Callable[[], None]]]:
-    """Starts the connector on a thread, with limits a fortieth of the real ones and time to reach them;
-    what it returns ends it."""
+def capture(
+    station: Station, database: Database, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> Callable[[], list[tuple[int, Train]]]:
+    """A slot has been made, and nothing is at work. Called, it captures the backlog, with limits a fortieth
+    of the real ones and time to reach them, and returns all that came."""
     monkeypatch.setattr(streaming, "MOST_BYTES", _MOST_BYTES)
     monkeypatch.setattr(shipper, "LARGEST", 65536 + _MOST_BYTES * 4 // 3)
     monkeypatch.setattr(streaming, "_LINGER_SECONDS", 60.0)
     monkeypatch.setattr(streaming, "_LINGER_SHARE", 60.0)
     monkeypatch.setattr(streaming, "_GAP_SECONDS", 0.5)
     caplog.set_level(logging.INFO)
-    began: list[tuple[threading.Event, threading.Thread]] = []
+    with _running(station):
+        eventually(lambda: "streaming from" in caplog.text, "it streams")
 
-    def start() -> Callable[[], None]:
-        stop = threading.Event()
-        settings = station.settings.model_copy(update={"partitions": 1})  # a packing is one train
-        thread = threading.Thread(target=postgres.run, args=(settings, read_contract(station.file), stop))
-        began.append((stop, thread))
-        thread.start()
-        return partial(_end, stop, thread)
+    def capture() -> list[tuple[int, Train]]:
+        time.sleep(2.5)  # old enough for the largest packings
+        with _running(station):
+            eventually(lambda: _all_came(station, database), "all is captured")
+        trains = read_trains(station.settings, station.name)
+        check_identities(rows_of(trains, station.name))
+        return trains
 
-    yield start
-    for stop, thread in began:
-        _end(stop, thread)
-
-
-def _end(stop: threading.Event, thread: threading.Thread) -> None:
-    stop.set()
-    thread.join(30)
-    assert not thread.is_alive()
-
-
-def _begin(run: Callable[[], Callable[[], None]], caplog: pytest.LogCaptureFixture) -> None:
-    """A slot is made, and nothing is at work."""
-    end = run()
-    eventually(lambda: "streaming from" in caplog.text, "it streams")
-    end()
-
-
-def _capture(
-    station: Station, database: Database, run: Callable[[], Callable[[], None]]
-) -> list[tuple[int, Train]]:
-    """Start with a backlog that is old enough for the largest packings; all that came, once it has."""
-    time.sleep(2.5)
-    end = run()
-    eventually(lambda: _all_came(station, database), "all is captured")
-    end()
-    trains = read_trains(station.settings, station.name)
-    check_identities(rows_of(trains, station.name))
-    return trains
+    return capture
 
 
 def _all_came(station: Station, database: Database) -> bool:
@@ -115,30 +102,22 @@ def _all_came(station: Station, database: Database) -> bool:
 
 
 def test_rows_that_suddenly_compress_badly(
-    station: Station,
-    database: Database,
-    run: Callable[[], Callable[[], None]],
-    caplog: pytest.LogCaptureFixture,
+    database: Database, capture: Callable[[], list[tuple[int, Train]]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    _begin(run, caplog)
     for first in range(1, 61, 20):
         database.transaction([_insert(table, first, first + 19, 0) for table in _TABLES])
     for first in range(61, 121, 5):
         database.transaction([_insert(table, first, first + 4, 10) for table in _TABLES])
-    trains = _capture(station, database, run)
+    trains = capture()
     assert max(sum(car.nbytes for car in train.cars) for _, train in trains) > _MOST_BYTES * 1.5
     assert "more than Kafka takes" in caplog.text
     assert "trying again" in caplog.text
 
 
 def test_a_large_row_after_many_leaves_alone(
-    station: Station,
-    database: Database,
-    run: Callable[[], Callable[[], None]],
-    caplog: pytest.LogCaptureFixture,
+    database: Database, capture: Callable[[], list[tuple[int, Train]]], caplog: pytest.LogCaptureFixture
 ) -> None:
-    _begin(run, caplog)
     database.transaction([_insert("file00", 1, 300, 10), _insert("file01", 1, 1, _MOST_BYTES // 88)])
-    trains = _capture(station, database, run)
+    trains = capture()
     assert [[car.rows for car in train.manifest.cars] for _, train in trains][-1] == [1]
     assert "more than Kafka takes" not in caplog.text

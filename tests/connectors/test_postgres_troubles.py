@@ -18,7 +18,7 @@ from datarail.position import Lane
 from datarail.settings import Settings
 from datarail.train import Manifest
 from deploy import line
-from tests.connectors.contract import Station, Writer, check_counting, seed
+from tests.connectors.contract import Station, Writer, check_counting, department, seed
 from tests.connectors.databases import Database
 from tests.connectors.raw import fold
 from tests.connectors.running import eventually
@@ -36,8 +36,7 @@ def database(servers: Settings) -> Iterator[Database]:
 def station(
     servers: Settings, database: Database, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Station]:
-    name = "".join(letter for letter in request.node.name.lower() if letter.isalnum())[-30:]
-    station = Station(servers, database, tmp_path, f"{name}.trouble")
+    station = Station(servers, database, tmp_path, f"{department(request)}.trouble")
     yield station
     station.connector.kill()
 
