@@ -73,10 +73,14 @@ def standing(settings: Settings) -> Standing:
 def wait_flowing(
     settings: Settings, stations: Sequence[str], say: Callable[[str], None], seconds: float = 180.0
 ) -> bool:
-    """Wait until changes of every station have landed, or its connector runs and it is empty."""
+    """Wait until changes of every station have landed, or it is paused.
+
+    What cannot be read twice in a row, some seconds apart, is why it takes so long, and is told.
+    """
     waiting = set(stations)
     deadline = time.monotonic() + seconds
     told = 0.0
+    notes: set[str] = set()
     while waiting and time.monotonic() < deadline:
         found = standing(settings)
         for station in sorted(waiting):
@@ -88,6 +92,9 @@ def wait_flowing(
         if waiting and time.monotonic() - told > 5:
             told = time.monotonic()
             say(f"waiting for the first changes of {', '.join(sorted(waiting))} …")
+            for note in notes & set(found.notes):
+                say(f"  {note}")
+            notes = set(found.notes)
         if waiting:
             time.sleep(0.5)
     return not waiting

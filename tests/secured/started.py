@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,12 +12,15 @@ from datarail.errors import Transient
 
 
 class Started:
-    """Runs the command until `stop`."""
+    """Runs the command until `stop`; `again`: and once more where it ends, as the line's supervisor does."""
 
-    def __init__(self, command: Sequence[str], log: Path) -> None:
-        self._log = log
-        with log.open("wb") as out:
-            self._process = subprocess.Popen(command, stdout=out, stderr=out)
+    def __init__(self, command: Sequence[str], log: Path, again: bool = False) -> None:
+        self._command, self._log = command, log
+        self._lock = threading.Lock()
+        self._stopped = not again
+        self._process = self._run()
+        if again:
+            threading.Thread(target=self._keep, daemon=True).start()
 
     def wait(self, ask: Callable[[], object]) -> None:
         """Until it answers: `ask` raises OSError or Transient before. Where it does not, it is stopped."""
@@ -27,12 +31,27 @@ class Started:
                     ask()
                     return
                 except (OSError, Transient):
-                    assert self._process.poll() is None and time.monotonic() < until, self._log.read_text()
+                    up = not self._stopped or self._process.poll() is None
+                    assert up and time.monotonic() < until, self._log.read_text()
                     time.sleep(0.1)
         except BaseException:
             self.stop()
             raise
 
     def stop(self) -> None:
-        self._process.terminate()
+        with self._lock:
+            self._stopped = True
+            self._process.terminate()
         self._process.wait(30)
+
+    def _run(self) -> subprocess.Popen[bytes]:
+        with self._log.open("ab") as out:
+            return subprocess.Popen(self._command, stdout=out, stderr=out)
+
+    def _keep(self) -> None:
+        while True:
+            self._process.wait()
+            with self._lock:
+                if self._stopped:
+                    return
+                self._process = self._run()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from contextlib import closing
 from pathlib import Path
 
@@ -11,10 +12,25 @@ from certificates import Authority
 from clickhouse import Server
 from pydantic import SecretStr
 
-from datarail.errors import ContractError, Terminal
+from datarail.errors import ContractError, Terminal, Transient
+from datarail.settings import ClickHouse as Address
 from datarail.settings import Settings
 from deploy.embedded import clickhouse_setup
 from sinks.clickhouse import ClickHouse
+
+
+def refusal(address: Address) -> str:
+    """What a client is told that asks, as every part does, again while there is no answer."""
+    until = time.monotonic() + 60
+    with closing(ClickHouse(address)) as client:
+        while True:
+            try:
+                return f"answered: {client.rows('SELECT 1')}"
+            except Terminal as error:
+                return str(error)
+            except Transient:
+                assert time.monotonic() < until
+                time.sleep(0.2)
 
 
 def test_commands_inserts_and_answers_go_over_https(store: Server) -> None:
@@ -33,23 +49,19 @@ def test_the_health_check_speaks_tls_on_both_ports(store: Server) -> None:
 
 def test_an_unknown_authority_is_refused_at_once(store: Server, stranger: Authority) -> None:
     for other in (stranger.file, None):
-        client = ClickHouse(store.secured.model_copy(update={"ca_file": other}))
-        with pytest.raises(Terminal, match=r"certificate is not trusted.*clickhouse: ca_file"):
-            client.rows("SELECT 1")
+        said = refusal(store.secured.model_copy(update={"ca_file": other}))
+        assert "certificate is not trusted" in said and "clickhouse: ca_file" in said
 
 
 def test_a_certificate_for_another_host_is_refused(store: Server) -> None:
     elsewhere = store.secured.model_copy(update={"host": "127.1"})  # the same machine, otherwise named
-    client = ClickHouse(elsewhere)
-    with pytest.raises(Terminal, match=r"127\.1.*which must name this host"):
-        client.rows("SELECT 1")
+    said = refusal(elsewhere)
+    assert "127.1" in said and "which must name this host" in said
 
 
 def test_a_port_without_tls_is_told(store: Server) -> None:
     plain = store.secured.model_copy(update={"http_port": store.plain.http_port})
-    client = ClickHouse(plain)
-    with pytest.raises(Terminal, match="port for HTTPS"):
-        client.rows("SELECT 1")
+    assert "port for HTTPS" in refusal(plain)
 
 
 def test_an_authority_without_https_is_refused(tmp_path: Path, authority: Authority) -> None:
@@ -62,6 +74,4 @@ def test_an_authority_without_https_is_refused(tmp_path: Path, authority: Author
 
 def test_a_wrong_password_names_the_way_out(store: Server) -> None:
     wrong = store.secured.model_copy(update={"password": SecretStr("wrong")})
-    client = ClickHouse(wrong)
-    with pytest.raises(Terminal, match="DATARAIL_CLICKHOUSE_PASSWORD"):
-        client.rows("SELECT 1")
+    assert "DATARAIL_CLICKHOUSE_PASSWORD" in refusal(wrong)
