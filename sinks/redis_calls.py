@@ -4,10 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from itertools import islice
 from typing import Any, NamedTuple
 
 import redis
 from hiredis import pack_command
+from redis._parsers.hiredis import NOT_ENOUGH_DATA
 from redis.backoff import NoBackoff
 from redis.exceptions import (
     AuthenticationError,
@@ -64,24 +66,72 @@ def passing() -> Iterator[None]:
         raise Terminal(f"Redis: {error}", part="redis") from error
 
 
-class Arguments(NamedTuple):
-    """So many arguments of a command as Redis' protocol writes them: `$<size>\\r\\n<bytes>\\r\\n` each."""
+class Commands(NamedTuple):
+    """So many commands as Redis' protocol writes them."""
 
     number: int
     written: memoryview
 
 
+class Watched:
+    """One connection, and keys that are being looked at. `values` are theirs when last looked at."""
+
+    def __init__(self, connection: Any, keys: Sequence[bytes]) -> None:
+        self._connection = connection
+        words: tuple[tuple[Any, ...], ...] = ("WATCH", *keys), ("MGET", *keys)
+        self._watch = b"".join(map(pack_command, words))
+        connection.send_packed_command([self._watch])
+        self.values = self._looked()
+
+    def together(self, commands: Sequence[Commands]) -> bool:
+        """All of the commands at once; none of them, and False, where a key has been written meanwhile."""
+        connection = self._connection
+        # In one piece, for one change of processes.
+        connection.send_packed_command(
+            [b"".join([_MULTI, *(each.written for each in commands), _EXEC, self._watch])]
+        )
+        connection.read_response()
+        _understood(connection, sum(each.number for each in commands))
+        done = connection.read_response()
+        self.values = self._looked()
+        if done and {*map(type, done)} != {int}:
+            raise next(each for each in done if isinstance(each, RedisError))
+        return done is not None
+
+    def _looked(self) -> list[bytes | None]:
+        self._connection.read_response()
+        values: list[bytes | None] = self._connection.read_response()
+        return values
+
+
+@contextmanager
+def watched(client: redis.Redis, keys: Sequence[bytes]) -> Iterator[Watched]:
+    """Not for a cluster. A script of so many commands takes half as much again of Redis' time."""
+    with _connection(client) as connection:
+        yield Watched(connection, keys)
+        connection.send_packed_command([_UNWATCH])
+        connection.read_response()
+
+
 def send(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
-    """Send commands at once and read their answers, in order; raises what the first bad one says. The
-    last word of a command may be Arguments.
+    """Send commands at once and read their answers, in order; raises what the first bad one says.
 
     The client's own pipeline looks at every argument in Python: 2 µs of each; this takes 0.2.
     """
+    with _connection(client) as connection:
+        connection.send_packed_command([pack_command(command) for command in commands])
+        return [connection.read_response() for _ in commands]
+
+
+_MULTI, _EXEC, _UNWATCH = (pack_command((word,)) for word in ("MULTI", "EXEC", "UNWATCH"))
+
+
+@contextmanager
+def _connection(client: redis.Redis) -> Iterator[Any]:
     pool = client.connection_pool
     connection: Any = pool.get_connection()
     try:
-        connection.send_packed_command([_packed(command) for command in commands])
-        return [connection.read_response() for _ in commands]
+        yield connection
     except BaseException:
         # Answers may be left on the way: nobody else must read them.
         connection.disconnect()
@@ -90,10 +140,16 @@ def send(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
         pool.release(connection)
 
 
-def _packed(command: tuple[Any, ...]) -> bytes:
-    last = command[-1]
-    alone: bytes = pack_command(command[:-1] if isinstance(last, Arguments) else command)
-    if not isinstance(last, Arguments):
-        return alone
-    number = len(command) - 1 + last.number
-    return b"".join([b"*%d" % number, alone[alone.index(b"\r\n") :], last.written])
+def _understood(connection: Any, number: int) -> None:
+    """Read the answers to so many commands between MULTI and EXEC: that each will be done.
+
+    With the client's read_response() they would take 2 µs each instead of 0.1.
+    """
+    parser = connection._parser
+    while number:
+        said = list(islice(iter(parser._reader.gets, NOT_ENOUGH_DATA), number))
+        if said.count(b"QUEUED") < len(said):
+            raise next(each for each in said if isinstance(each, RedisError))
+        number -= len(said)
+        if number:
+            parser.read_from_socket()

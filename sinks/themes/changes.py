@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 import polars as pl
 
-from sinks.redis_calls import Arguments
+from sinks.redis_calls import Commands
 from sinks.texts import as_bytes, laid_out
 
 #: A golden record's key, a field of it, and what the script is to do with it.
@@ -24,20 +24,26 @@ class Sets(NamedTuple):
     texts: pl.Series
     anew: bool
 
-    def arguments(self, rows: int) -> Iterator[Arguments]:
-        """Key, field, text, key, field, text … of so many at a time.
+    def commands(self, rows: int) -> Iterator[Commands]:
+        """The commands that set so many contributions at a time.
 
         Written by columns, without an object a value: 0.6 µs of a change instead of 3.
         """
-        parts: list[pl.Expr] = []
+        parts: list[pl.Expr] = [pl.lit("*4\r\n$4\r\nHSET\r\n")]
         for name in ("keys", "fields", "texts"):
-            parts += [pl.lit("$"), pl.col(name).str.len_bytes().cast(pl.String), pl.lit("\r\n"), pl.col(name)]
-            parts.append(pl.lit("\r\n"))
+            parts += _argument(name)
+        if self.anew:
+            parts += [pl.lit("*2\r\n$7\r\nPERSIST\r\n"), *_argument("keys")]
         frame = pl.DataFrame({"keys": self.keys, "fields": self.fields, "texts": self.texts})
         places, data = laid_out(frame.select(pl.concat_str(parts)).to_series())
         for start in range(0, frame.height, rows):
             end = min(start + rows, frame.height)
-            yield Arguments(3 * (end - start), data[places[start] : places[end]].data)
+            yield Commands((1 + self.anew) * (end - start), data[places[start] : places[end]].data)
+
+
+def _argument(name: str) -> list[pl.Expr]:
+    size = pl.col(name).str.len_bytes().cast(pl.String)
+    return [pl.lit("$"), size, pl.lit("\r\n"), pl.col(name), pl.lit("\r\n")]
 
 
 @dataclass(slots=True)

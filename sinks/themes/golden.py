@@ -9,7 +9,7 @@ one, whoever sends it and however often. Only a last call, after all others have
 the mark. Many records go in one call; in a cluster, those of one slot.
 
 A batch of which nothing can be there yet (all that has begun is known to this process) need not be
-compared: its contributions are set as they are, as long as nobody else has moved the mark or begun.
+compared: its contributions are set as they are, as long as nobody else moves the mark or begins.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ from redis.exceptions import NoScriptError
 
 from datarail.errors import Terminal, Transient
 from datarail.position import Mark
-from sinks.redis_calls import passing, send
+from sinks.redis_calls import Commands, passing, send, watched
 from sinks.themes.build import GOLDEN_PREFIX
-from sinks.themes.changes import Changes
+from sinks.themes.changes import Changes, Sets
 
 log = logging.getLogger(__name__)
 
@@ -78,21 +78,14 @@ if mark ~= '' then redis.call('SET', KEYS[1], mark) end
 return false
 """
 
-# Contributions of a batch of which Redis can have nothing yet, so none need be looked at before it is
-# set: two thirds of the CPU. What the batch may rely on is asked first: the mark is the one its process
-# knows, and no other process has begun a batch since.
-_SET = """
-local place, known, mine, anew = KEYS[2], ARGV[2], ARGV[3], ARGV[4]
-local mark, begun = redis.call('GET', KEYS[1]) or '', redis.call('GET', place) or ''
-if (ARGV[1] ~= '*' and mark ~= ARGV[1]) or (begun ~= known and begun ~= mine) then
+# That a batch has begun, which is noted where the mark is the one its process knows and no other process
+# has begun a batch since.
+_BEGIN = """
+local mark, begun = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
+if (ARGV[1] ~= '*' and mark ~= ARGV[1]) or (begun ~= ARGV[2] and begun ~= ARGV[3]) then
   return mark .. ', begun to ' .. begun
 end
-if begun ~= mine then redis.call('SET', place, mine) end
-local call = redis.call
-for i = 5, #ARGV, 3 do
-  call('HSET', ARGV[i], ARGV[i + 1], ARGV[i + 2])
-  if anew == '1' then call('PERSIST', ARGV[i]) end
-end
+if begun ~= ARGV[3] then redis.call('SET', KEYS[2], ARGV[3]) end
 return false
 """
 
@@ -116,7 +109,7 @@ class Turn:
         return self.mark.text() if self.mark else ""
 
     def fence(self, *, sure: bool) -> list[str]:
-        """The beginning of a call of _SET."""
+        """What _BEGIN is told."""
         return [self.known if sure else "*", "" if self.begun is None else str(self.begun), str(self.end)]
 
 
@@ -155,22 +148,27 @@ class Golden:
         # In doubt until Redis has answered.
         sure, turn.sure = turn.sure and not self._cluster, False
         keys = [mark_key(turn.topic, turn.partition), begun_key(turn.topic, turn.partition)]
-        fence = [2, *keys, *turn.fence(sure=sure)]
-        calls: list[tuple[str, list[Any]]] = [(_SET, [*fence, 0])]
-        if sure:
-            for each in changes.sets:
-                calls += [(_SET, [*fence, int(each.anew), some]) for some in each.arguments(_RECORDS)]
-            changes = changes.without_sets()
         with passing():
-            there = self._call(calls + self._compared(changes))[: len(calls)]
-        if any(there):
-            raise Terminal(
-                f"Redis was told of {turn.topic}/{turn.partition} by somebody else, or has gone back: it is "
-                f"at {next(filter(None, there)).decode()}, expected was {' '.join(turn.fence(sure=True))}",
-                part="themes",
-                remedy="see that no other process has the same share; started again, the sink compares",
-            )
+            if there := self._call([(_BEGIN, [2, *keys, *turn.fence(sure=sure)])])[0]:
+                raise _somebody_else(turn, there.decode())
+            if sure:
+                self._set(changes.sets, keys, turn)
+                changes = changes.without_sets()
+            if changes:
+                self._call(self._compared(changes))
         turn.sure, turn.begun = sure, turn.end
+
+    def _set(self, sets: Sequence[Sets], keys: Sequence[bytes], turn: Turn) -> None:
+        """Set contributions of which Redis can have nothing yet as they are, without a look at what is
+        there; none, where the batch is no longer the one that has begun."""
+        if not sets:
+            return
+        known = [turn.known.encode() or None, str(turn.end).encode()]
+        with watched(self._client, keys) as watch:
+            for commands in _in_calls(sets):
+                if watch.values != known or not watch.together(commands):
+                    mark, begun = ((value or b"").decode() for value in watch.values)
+                    raise _somebody_else(turn, f"{mark}, begun to {begun}")
 
     def apply_and_mark(self, changes: Changes, turn: Turn, mark: Mark) -> None:
         """Apply the rest of a batch's changes, then move the mark on from the one known (or a later one)."""
@@ -274,6 +272,27 @@ class Golden:
             except NoScriptError:  # Redis was started anew
                 self._scripts.clear()
         raise Transient("Redis forgets its scripts", part="redis")
+
+
+def _in_calls(sets: Sequence[Sets]) -> Iterator[list[Commands]]:
+    call: list[Commands] = []
+    for each in sets:
+        for commands in each.commands(_RECORDS):
+            call.append(commands)
+            if sum(some.number for some in call) >= _RECORDS:
+                yield call
+                call = []
+    if call:
+        yield call
+
+
+def _somebody_else(turn: Turn, there: str) -> Terminal:
+    return Terminal(
+        f"Redis was told of {turn.topic}/{turn.partition} by somebody else, or has gone back: it is "
+        f"at {there}, expected was {' '.join(turn.fence(sure=True))}",
+        part="themes",
+        remedy="see that no other process has the same share; started again, the sink compares",
+    )
 
 
 def mark_key(topic: str, partition: int) -> bytes:

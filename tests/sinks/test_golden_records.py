@@ -12,11 +12,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trains import new_station
 
-from datarail.errors import Terminal
+from datarail.errors import Terminal, Transient
 from datarail.position import Mark
 from datarail.settings import Settings
 from datarail.topics import train as train_topic
-from sinks.redis_calls import connect, send
+from sinks.redis_calls import connect, passing, watched
 from sinks.themes.build import golden_key, tombstone
 from sinks.themes.changes import Changes, Sets
 from sinks.themes.golden import Golden, Turn
@@ -60,21 +60,49 @@ def turn(topic: str, mark: int, begun: int | None, end: int, *, sure: bool = Tru
     return Turn(topic, 0, Mark(mark) if mark else None, begun, end, sure)
 
 
-@given(st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=9), st.integers(1, 4))
-def test_columns_are_written_as_redis_reads_them(rows: list[tuple[str, str, str]], at_once: int) -> None:
+@given(st.lists(st.tuples(TEXT, TEXT, TEXT), min_size=1, max_size=9), st.integers(1, 4), st.booleans())
+def test_columns_are_written_as_redis_reads_them(
+    rows: list[tuple[str, str, str]], at_once: int, anew: bool
+) -> None:
     columns = [pl.Series(list(values), dtype=pl.String) for values in zip(*rows, strict=True)]
     reader, told = hiredis.Reader(), []
-    for some in Sets(columns[0], columns[1], columns[2], True).arguments(at_once):
-        reader.feed(b"*%d\r\n" % some.number + bytes(some.written))
-        told += reader.gets()
-        assert some.number <= 3 * at_once
-    assert told == [text.encode() for text in chain.from_iterable(rows)]
+    for some in Sets(columns[0], columns[1], columns[2], anew).commands(at_once):
+        reader.feed(bytes(some.written))
+        told += [[word.decode() for word in reader.gets()] for _ in range(some.number)]
+        assert some.number <= (1 + anew) * at_once
+    assert reader.gets() is False
+    expected = [(["HSET", *row], ["PERSIST", row[0]])[: 1 + anew] for row in rows]
+    assert told == list(chain.from_iterable(expected))
 
 
-def test_arguments_written_already_are_a_command_s_last(servers: Settings, topic: str) -> None:
+def test_commands_are_done_together_while_nobody_writes(servers: Settings, topic: str) -> None:
+    client, other = connect(servers.redis), connect(servers.redis)
+    place = topic.encode()
+    [commands] = sets(topic, {"A": 1, "B": 1}).sets[0].commands(10)
+    with watched(client, [place]) as watch:
+        assert watch.values == [None] and watch.together([commands])
+        other.set(place, "theirs")
+        assert not watch.together([commands]) and watch.values == [b"theirs"]
+        assert watch.together([commands])
+    assert client.ping()  # nothing is left on the way
+    client.close(), other.close()
+
+
+def test_what_one_of_the_commands_is_refused_for_is_told(servers: Settings, topic: str) -> None:
     client = connect(servers.redis)
-    [arguments] = sets(topic, {"A": 1}).sets[0].arguments(10)
-    assert send(client, [("PING",), ("EVAL", "return #ARGV", 0, "x", arguments)]) == [b"PONG", 4]
+    changes = sets(topic, {"A": 1})
+    [commands] = changes.sets[0].commands(10)
+    client.set(changes.sets[0].keys[0], "no hash")
+    with pytest.raises(Terminal, match="WRONGTYPE"), passing(), watched(client, [b"x"]) as watch:
+        watch.together([commands])
+    most = client.config_get("maxmemory")["maxmemory"]
+    client.config_set("maxmemory", 1)
+    try:
+        with pytest.raises(Transient, match="Redis is full"), passing(), watched(client, [b"x"]) as watch:
+            watch.together([commands])
+    finally:
+        client.config_set("maxmemory", most)
+        client.delete(changes.sets[0].keys[0])
     client.close()
 
 
