@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 
 import hiredis
@@ -16,10 +16,10 @@ from datarail.errors import Terminal, Transient
 from datarail.position import Mark
 from datarail.settings import Settings
 from datarail.topics import train as train_topic
-from sinks.redis_calls import connect, passing, watched
+from sinks.redis_calls import Commands, Watched, connect, passing, watched
 from sinks.themes.build import golden_key, tombstone
 from sinks.themes.changes import Changes, Sets
-from sinks.themes.golden import Golden, Turn
+from sinks.themes.golden import Golden, Turn, begun_key
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=40)
 
@@ -134,6 +134,24 @@ def test_a_process_that_lives_on_behind_another_sets_nothing(golden: Golden, top
         golden.apply_some(sets(topic, {"A": 1, "B": 1}), old)
     assert (version(golden, topic, "A"), version(golden, topic, "B")) == (2, None)
     assert not old.sure
+
+
+def test_a_process_that_is_overtaken_between_two_calls_sets_no_more(
+    golden: Golden, topic: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    together, calls = Watched.together, []
+
+    def overtaken(self: Watched, commands: Sequence[Commands]) -> bool:
+        if calls:  # looked at already, and still as it should be
+            golden._client.set(begun_key(topic, 0), 9)
+        calls.append(commands)
+        return together(self, commands)
+
+    monkeypatch.setattr(Watched, "together", overtaken)
+    monkeypatch.setattr("sinks.themes.golden._RECORDS", 1)
+    with pytest.raises(Terminal, match="somebody else, or has gone back: it is at , begun to 9"):
+        golden.apply_some(sets(topic, {"A": 1, "B": 1, "C": 1}), turn(topic, 0, None, 5))
+    assert [version(golden, topic, who) for who in "ABC"] == [1, None, None]
 
 
 def test_a_record_that_was_to_expire_stays_when_something_comes(golden: Golden, topic: str) -> None:
