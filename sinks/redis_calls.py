@@ -27,6 +27,8 @@ from redis.retry import Retry
 from datarail import tls
 from datarail.errors import Terminal, Transient
 
+_MULTI, _EXEC, _UNWATCH = (pack_command((word,)) for word in ("MULTI", "EXEC", "UNWATCH"))
+
 _ADDRESS = (
     "check the address of Redis (redis in datarail.yaml, or DATARAIL_REDIS): its user and password, and "
     "with rediss:// its ssl_ca_certs, which must hold who signed the server's certificate"
@@ -121,9 +123,6 @@ def send(client: redis.Redis, commands: Sequence[tuple[Any, ...]]) -> list[Any]:
     with _connection(client) as connection:
         connection.send_packed_command([pack_command(command) for command in commands])
         return [connection.read_response() for _ in commands]
-
-
-_MULTI, _EXEC, _UNWATCH = (pack_command((word,)) for word in ("MULTI", "EXEC", "UNWATCH"))
 
 
 @contextmanager

@@ -80,7 +80,7 @@ def wait_flowing(
     waiting = set(stations)
     deadline = time.monotonic() + seconds
     told = 0.0
-    notes: set[str] = set()
+    before: list[str] = []
     while waiting and time.monotonic() < deadline:
         found = standing(settings)
         for station in sorted(waiting):
@@ -92,9 +92,10 @@ def wait_flowing(
         if waiting and time.monotonic() - told > 5:
             told = time.monotonic()
             say(f"waiting for the first changes of {', '.join(sorted(waiting))} …")
-            for note in notes & set(found.notes):
-                say(f"  {note}")
-            notes = set(found.notes)
+            for note in found.notes:
+                if note in before:
+                    say(f"  {note}")
+            before = found.notes
         if waiting:
             time.sleep(0.5)
     return not waiting

@@ -83,7 +83,7 @@ return false
 _BEGIN = """
 local mark, begun = redis.call('GET', KEYS[1]) or '', redis.call('GET', KEYS[2]) or ''
 if (ARGV[1] ~= '*' and mark ~= ARGV[1]) or (begun ~= ARGV[2] and begun ~= ARGV[3]) then
-  return mark .. ', begun to ' .. begun
+  return {mark, begun}
 end
 if begun ~= ARGV[3] then redis.call('SET', KEYS[2], ARGV[3]) end
 return false
@@ -150,7 +150,7 @@ class Golden:
         keys = [mark_key(turn.topic, turn.partition), begun_key(turn.topic, turn.partition)]
         with passing():
             if there := self._call([(_BEGIN, [2, *keys, *turn.fence(sure=sure)])])[0]:
-                raise _somebody_else(turn, there.decode())
+                raise _somebody_else(turn, *there)
             if sure:
                 self._set(changes.sets, keys, turn)
                 changes = changes.without_sets()
@@ -167,8 +167,7 @@ class Golden:
         with watched(self._client, keys) as watch:
             for commands in _in_calls(sets):
                 if watch.values != known or not watch.together(commands):
-                    mark, begun = ((value or b"").decode() for value in watch.values)
-                    raise _somebody_else(turn, f"{mark}, begun to {begun}")
+                    raise _somebody_else(turn, *watch.values)
 
     def apply_and_mark(self, changes: Changes, turn: Turn, mark: Mark) -> None:
         """Apply the rest of a batch's changes, then move the mark on from the one known (or a later one)."""
@@ -286,7 +285,8 @@ def _in_calls(sets: Sequence[Sets]) -> Iterator[list[Commands]]:
         yield call
 
 
-def _somebody_else(turn: Turn, there: str) -> Terminal:
+def _somebody_else(turn: Turn, mark: bytes | None, begun: bytes | None) -> Terminal:
+    there = f"{(mark or b'').decode()}, begun to {(begun or b'').decode()}"
     return Terminal(
         f"Redis was told of {turn.topic}/{turn.partition} by somebody else, or has gone back: it is "
         f"at {there}, expected was {' '.join(turn.fence(sure=True))}",

@@ -50,9 +50,10 @@ class Server:
             )
         )
         command = (sys.executable, clickhouse_server.__file__, str(software.libchdb), str(conf))
-        # This build ends where a client is gone before its connection is looked at (docs/architecture.md).
-        self._started = Started(command, folder / "clickhouse.log", again=True)
+        self._started = Started(command, folder / "clickhouse.log")
         self._started.wait(lambda: clickhouse.ClickHouse(self.plain).rows("SELECT 1"))
+        # This build ends where a client is gone before its connection is looked at (docs/architecture.md).
+        self._started.keep()
         own = authority.issue("clickhouse")
         self._fronts = [Front(own, port) for port in (self.plain.http_port, self.plain.tcp_port)]
         self.secured = ClickHouse(

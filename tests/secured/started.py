@@ -12,15 +12,13 @@ from datarail.errors import Transient
 
 
 class Started:
-    """Runs the command until `stop`; `again`: and once more where it ends, as the line's supervisor does."""
+    """Runs the command until `stop`."""
 
-    def __init__(self, command: Sequence[str], log: Path, again: bool = False) -> None:
+    def __init__(self, command: Sequence[str], log: Path) -> None:
         self._command, self._log = command, log
         self._lock = threading.Lock()
-        self._stopped = not again
+        self._stopped = False
         self._process = self._run()
-        if again:
-            threading.Thread(target=self._keep, daemon=True).start()
 
     def wait(self, ask: Callable[[], object]) -> None:
         """Until it answers: `ask` raises OSError or Transient before. Where it does not, it is stopped."""
@@ -31,12 +29,15 @@ class Started:
                     ask()
                     return
                 except (OSError, Transient):
-                    up = not self._stopped or self._process.poll() is None
-                    assert up and time.monotonic() < until, self._log.read_text()
+                    assert self._process.poll() is None and time.monotonic() < until, self._log.read_text()
                     time.sleep(0.1)
         except BaseException:
             self.stop()
             raise
+
+    def keep(self) -> None:
+        """From now on run it again where it ends, as the line's supervisor does."""
+        threading.Thread(target=self._keep, daemon=True).start()
 
     def stop(self) -> None:
         with self._lock:

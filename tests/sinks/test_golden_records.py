@@ -85,7 +85,8 @@ def test_commands_are_done_together_while_nobody_writes(servers: Settings, topic
         assert not watch.together([commands]) and watch.values == [b"theirs"]
         assert watch.together([commands])
     assert client.ping()  # nothing is left on the way
-    client.close(), other.close()
+    client.close()
+    other.close()
 
 
 def test_what_one_of_the_commands_is_refused_for_is_told(servers: Settings, topic: str) -> None:
