@@ -7,29 +7,30 @@ read, and they can be made again from it (Passage.again). Of other trains the re
 
 from __future__ import annotations
 
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
 from datarail import topics
 from datarail.small_car import OP, SmallCar
 from datarail.train import Car, CarEntry, Manifest
-from streams.envelope import Records
-
-#: Keys and values of one topic, record for record.
-Pairs = tuple[list[bytes | None], list[bytes]]
+from streams.batches import Batch, Pairs, batches
 
 _TRUNCATE = ord("t")
 
 
 @dataclass(slots=True)
 class Made:
-    """One car made ready: its entry in the manifest, and what goes elsewhere."""
+    """One car made ready: its entry in the manifest, and what goes elsewhere.
+
+    records, packed: of its clean changes; the one of a handful, the other of many.
+    """
 
     entry: CarEntry
     car: Car
     topic: str = ""
-    records: Records = field(default_factory=lambda: Records([], []))
+    records: Pairs = field(default_factory=lambda: Pairs([], []))
+    packed: list[Batch] = field(default_factory=list)
     held: tuple[list[bytes], list[bytes]] = ([], [])
     held_by_rule: Counter[str] | None = None
     missing: tuple[str, ...] = ()
@@ -46,13 +47,23 @@ class Departure:
     quarantined: list[tuple[bytes, bytes]]
 
     @property
-    def records(self) -> dict[str, Pairs]:
+    def batches(self) -> dict[str, list[Batch]]:
         """All but the train, by topic."""
-        found = records_of(self.made)
+        at = self.manifest.captured // 1000
+        found: dict[str, list[Batch]] = defaultdict(list)
+        waiting: dict[str, Pairs] = {}
+        for each in self.made:
+            _add(waiting, each)
+            if each.packed:
+                if each.topic in waiting:
+                    found[each.topic] += batches(waiting.pop(each.topic), at)
+                found[each.topic] += each.packed
         for key, value in self.quarantined:
-            keys, values = found.setdefault(topics.QUARANTINE, ([], []))
+            keys, values = waiting.setdefault(topics.QUARANTINE, Pairs([], []))
             keys.append(key)
             values.append(value)
+        for topic, pairs in waiting.items():
+            found[topic] += batches(pairs, at)
         return found
 
     @property
@@ -62,15 +73,19 @@ class Departure:
 
 
 def records_of(made: Iterable[Made]) -> dict[str, Pairs]:
-    """Clean and held changes by topic, in order."""
+    """Clean changes that are a handful, and held ones, by topic, in order."""
     found: dict[str, Pairs] = {}
     for each in made:
-        for topic, keys, values in ((each.topic, *each.records), (topics.QUARANTINE, *each.held)):
-            if values:
-                pairs = found.setdefault(topic, ([], []))
-                pairs[0].extend(keys)
-                pairs[1].extend(values)
+        _add(found, each)
     return found
+
+
+def _add(found: dict[str, Pairs], made: Made) -> None:
+    for topic, keys, values in ((made.topic, *made.records), (topics.QUARANTINE, *made.held)):
+        if values:
+            pairs = found.setdefault(topic, Pairs([], []))
+            pairs.keys.extend(keys)
+            pairs.values.extend(values)
 
 
 def tells_its_records(cars: Iterable[Car]) -> bool:

@@ -15,7 +15,6 @@ Debezium's readers know. Decimals are strings, days and times ISO 8601, times in
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import NamedTuple
 
 import numpy as np
 import orjson
@@ -25,6 +24,7 @@ from datarail.columns import ADDED, column
 from datarail.contract import Resource
 from datarail.position import Lane
 from datarail.small_car import ITEMS, OP, UNCHANGED, Row, Shape, SmallCar
+from streams.batches import Pairs, Records
 
 _OPS = pl.lit(pl.Series([chr(code) for code in range(128)]))
 _DELETE, _TRUNCATE = ord("d"), ord("t")
@@ -35,13 +35,6 @@ _MOST_SETS = 64
 
 _NULL = pl.lit("null")
 _META = ["_op", "_lane", "_epoch", "_pos", "_idx", "_part", "_xid", "_commit"]
-
-
-class Records(NamedTuple):
-    """Kafka keys and values, row for row."""
-
-    keys: list[bytes | None]
-    values: list[bytes]
 
 
 class Envelope:
@@ -64,27 +57,27 @@ class Envelope:
         at: milliseconds since 1970, for ts_ms. unchanged: per row the items that were not sent;
         None when there are none in the whole car. All rows are of one lane.
         """
+        keys = frame.get_column("_key")
         if not frame.height:
-            return Records([], [])
-        keys: list[bytes | None] = frame.get_column("_key").cast(pl.Binary).to_list()
+            return Records(keys, keys)
         ops = frame.get_column("_op").to_numpy()
         gone = (ops == _DELETE) | (ops == _TRUNCATE)
         if not gone.any():
             return Records(keys, self._changed(frame, at, unchanged))
-        away = np.flatnonzero(gone)
-        for row in np.flatnonzero(ops == _TRUNCATE).tolist():
-            keys[row] = None
-        if len(away) == frame.height:
+        if (ops == _TRUNCATE).any():
+            keys = frame.select(pl.when(pl.col("_op") != _TRUNCATE).then(pl.col("_key"))).to_series()
+        if gone.all():
             return Records(keys, self._gone(frame, at))
         # One pass over all rows; the few that took something away are written anew.
-        values = self._changed(frame, at, unchanged)
-        for row, value in zip(away.tolist(), self._gone(frame[self._taken][away], at), strict=True):
-            values[row] = value
-        return Records(keys, values)
+        away = np.flatnonzero(gone)
+        order = np.arange(frame.height)
+        order[away] = frame.height + np.arange(len(away))
+        values = self._changed(frame, at, unchanged).append(self._gone(frame[self._taken][away], at))
+        return Records(keys, values.gather(order))
 
-    def few(self, car: SmallCar, at: int) -> Records:
+    def few(self, car: SmallCar, at: int) -> Pairs:
         """The same of a small clean car without truncates (streams.few)."""
-        return Records(
+        return Pairs(
             [row[car.shape.key].encode() for row in car.rows],
             [self._one(row, car.shape, at) for row in car.rows],
         )
@@ -113,20 +106,17 @@ class Envelope:
 
     def _changed(
         self, frame: pl.DataFrame, at: int, unchanged: Sequence[tuple[str, ...]] | None
-    ) -> list[bytes]:
+    ) -> pl.Series:
         if unchanged is None:
             return self._texts(frame, at, ())
         # Few updates leave out few items: one pass for each set of them that occurs.
         sets: dict[tuple[str, ...], list[int]] = {}
         for row, items in enumerate(unchanged):
             sets.setdefault(items, []).append(row)
-        values = [b""] * frame.height
-        for items, rows in sets.items():
-            for row, value in zip(rows, self._texts(frame[rows], at, items), strict=True):
-                values[row] = value
-        return values
+        values = pl.concat(self._texts(frame[rows], at, items) for items, rows in sets.items())
+        return values.gather(np.argsort(np.concatenate(list(sets.values()))))
 
-    def _texts(self, frame: pl.DataFrame, at: int, unchanged: tuple[str, ...]) -> list[bytes]:
+    def _texts(self, frame: pl.DataFrame, at: int, unchanged: tuple[str, ...]) -> pl.Series:
         whole = self._objects.get(unchanged)
         if whole is None:
             if len(self._objects) >= _MOST_SETS:
@@ -135,7 +125,7 @@ class Envelope:
             self._objects[unchanged] = whole
         return self._written(frame, at, [pl.lit('{"before":null,"after":'), whole], unchanged)
 
-    def _gone(self, frame: pl.DataFrame, at: int) -> list[bytes]:
+    def _gone(self, frame: pl.DataFrame, at: int) -> pl.Series:
         key = self._key
         if self._resource.key and (frame.get_column("_op") == _TRUNCATE).any():
             key = pl.when(pl.col("_op") == _DELETE).then(key).otherwise(_NULL)
@@ -143,7 +133,7 @@ class Envelope:
 
     def _written(
         self, frame: pl.DataFrame, at: int, rows: list[pl.Expr], unchanged: tuple[str, ...]
-    ) -> list[bytes]:
+    ) -> pl.Series:
         lane = Lane(frame.item(0, "_lane"))
         source = self._sources[lane]
         if frame.height >= _MANY:
@@ -152,8 +142,7 @@ class Envelope:
         ops = frame.get_column("_op")
         op = pl.lit(chr(ops.item(0))) if ops.min() == ops.max() else _OPS.gather(pl.col("_op"))
         texts = pl.concat_str([*rows, *source, pl.lit(tail), op, pl.lit(f'","ts_ms":{at}}}')])
-        written: list[bytes] = frame.select(texts.alias("value").cast(pl.Binary)).to_series().to_list()
-        return written
+        return frame.select(texts.alias("value")).to_series()
 
     def _source(self, lane: Lane, constant: dict[str, str]) -> list[pl.Expr]:
         """The source part up to `unchanged`. constant: columns with one value, as text."""

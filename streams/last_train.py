@@ -21,7 +21,7 @@ from datarail import topics
 from datarail.errors import BadRecord, Transient
 from datarail.kafka_access import KafkaAccess
 from datarail.train import Train, open_cars, read_manifest
-from streams.departure import Pairs
+from streams.batches import Pairs
 from streams.marks import Passed
 from streams.publisher import LARGEST
 
@@ -63,9 +63,9 @@ async def lacking(access: KafkaAccess, records: Mapping[str, Pairs], partition: 
     except (PlainKafkaError, OSError) as error:
         raise Transient(f"{', '.join(records)}/{partition}: {error!r}", part="streams") from error
     return {
-        topic: (keys, values)
-        for topic, (keys, values) in records.items()
-        if topic not in last or not _same(last[topic], keys[-1], values[-1])
+        topic: pairs
+        for topic, pairs in records.items()
+        if topic not in last or not _same(last[topic], pairs.keys[-1], pairs.values[-1])
     }
 
 

@@ -19,9 +19,10 @@ from datarail.errors import ContractError
 from datarail.position import Lane
 from datarail.small_car import COMMIT, FEW, OP, SmallCar, of_batch, to_batch
 from datarail.train import Car, CarEntry, Manifest, Train, as_batch, encode, merge_seq
+from streams.batches import Pairs, Records, packed
 from streams.clean import DATA_ERRORS, Cleaned, Cleaner, carried, clean_together
-from streams.departure import Departure, Made, Pairs, records_of, tells_its_records
-from streams.envelope import Envelope, Records
+from streams.departure import Departure, Made, records_of, tells_its_records
+from streams.envelope import Envelope
 from streams.few import FewCleaner, as_written, moments
 from streams.findings import held_by_rule
 from streams.marks import Passed
@@ -31,6 +32,8 @@ from streams.unchanged import unchanged_items
 
 #: Rows of cars that are cleaned together, at least: more would cost hardly less a row, and memory.
 _ENOUGH = 16_384
+#: Rows whose records are written together: their texts are compressed before the next ones are made.
+_WRITTEN = 8_192
 
 
 class TooLarge(ValueError):
@@ -198,18 +201,30 @@ class Passage:
 
     def _route(self, way: _Way, cleaned: Cleaned) -> Made:
         unchanged = unchanged_items(cleaned.batch)
-        records = self._envelopes[way.resource].records(cleaned.frame, way.at // 1000, unchanged)
-        made = Made(_entry(way, cleaned), cleaned.batch, topics.clean(self.station, way.resource), records)
+        made = Made(_entry(way, cleaned), cleaned.batch, topics.clean(self.station, way.resource))
         made.held_by_rule, made.missing = cleaned.held_by_rule, cleaned.missing
+        for records in self._records(way, cleaned, unchanged):
+            if cleaned.batch.num_rows <= FEW:
+                made.records = records.pairs()
+            else:
+                made.packed += packed(records, way.at // 1000)
         if made.entry.held:
             made.held = held_records(cleaned, self.station, way.resource, way.partition, way.at, unchanged)
-            passes = (~cleaned.findings.held).tolist()
-            keys, values = records
-            made.records = Records(list(compress(keys, passes)), list(compress(values, passes)))
-        longest = max(map(len, made.records.values), default=0)
-        if longest > LARGEST_RECORD:
-            raise TooLarge(_too_large(longest))
         return made
+
+    def _records(
+        self, way: _Way, cleaned: Cleaned, unchanged: list[tuple[str, ...]] | None
+    ) -> Iterator[Records]:
+        """What subscribers are told of a cleaned car. Raises TooLarge."""
+        passes = ~cleaned.findings.held
+        for start in range(0, cleaned.frame.height, _WRITTEN):
+            some = slice(start, start + _WRITTEN)
+            left_out = None if unchanged is None else unchanged[some]
+            records = self._envelopes[way.resource].records(cleaned.frame[some], way.at // 1000, left_out)
+            records = records.only(passes[some])
+            if records.longest() > LARGEST_RECORD:
+                raise TooLarge(_too_large(records.longest()))
+            yield records
 
     def _lost(self, opened: Iterable[Opened], made: list[Made], at: int) -> list[Made]:
         """Count trains that could not be opened, with the car of their resource or one without rows."""

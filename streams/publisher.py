@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 
 from aiokafka import AIOKafkaProducer
@@ -12,8 +12,8 @@ from aiokafka.errors import KafkaError
 
 from datarail.errors import Transient
 from datarail.kafka_access import KafkaAccess
-from streams.batches import BATCH, batches
-from streams.departure import Departure, Pairs
+from streams.batches import BATCH, Batch, Pairs, batches
+from streams.departure import Departure
 
 log = logging.getLogger(__name__)
 
@@ -76,7 +76,8 @@ class Publisher:
         """
         producer = await self._ready()
         with _sending(f"{', '.join(by_topic)}/{partition}"):
-            await asyncio.gather(*await _records(producer, by_topic, partition, at))
+            found = {topic: batches(pairs, at) for topic, pairs in by_topic.items()}
+            await asyncio.gather(*await _batches(producer, found, partition))
 
     async def departure(self, topic: str, partition: int, departure: Departure) -> None:
         """Send a train to its topic, and its records; wait until all is acknowledged, for the records
@@ -84,7 +85,7 @@ class Publisher:
         producer = await self._ready()
         at = departure.manifest.captured // 1000
         with _sending(f"{topic}/{partition}"):
-            sent = await _records(producer, departure.records, partition, at)
+            sent = await _batches(producer, departure.batches, partition)
             if not departure.at_once:
                 await asyncio.gather(*sent)
                 sent.clear()
@@ -102,13 +103,13 @@ class Publisher:
         return self._producer
 
 
-async def _records(
-    producer: AIOKafkaProducer, by_topic: Mapping[str, Pairs], partition: int, at: int
+async def _batches(
+    producer: AIOKafkaProducer, by_topic: Mapping[str, Iterable[Batch]], partition: int
 ) -> list[asyncio.Future[object]]:
     return [
         await producer.send_batch(batch, topic, partition=partition)
-        for topic, (keys, values) in by_topic.items()
-        for batch in batches(keys, values, at)
+        for topic, found in by_topic.items()
+        for batch in found
     ]
 
 

@@ -136,7 +136,7 @@ def compare(resource: Resource, car: SmallCar) -> int:
         envelope = Envelope("d.s", "r", resource)
         unchanged = unchanged_items(cleaned.batch)
         told = envelope.few(few, 17)
-        same = envelope.records(cleaned.frame, 17, unchanged)
+        same = envelope.records(cleaned.frame, 17, unchanged).pairs()
         assert told.keys == same.keys
         assert [list(orjson.loads(value).items()) for value in told.values] == [
             list(orjson.loads(value).items()) for value in same.values

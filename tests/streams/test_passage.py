@@ -22,6 +22,7 @@ from streams.departure import Departure
 from streams.marks import Gap, Passed
 from streams.opening import Opened, RawRecord, give_up, halves, open_record
 from streams.passage import Passage
+from tests.streams.batch_reader import pairs
 from tests.streams.cars import COMMIT, GOOD, PERSON, car, contract, small_car, train
 
 AT = COMMIT + 5_000_000
@@ -60,10 +61,18 @@ def depart(
     departure = way.depart(opened(records, passed), partition, passed)
     again = way.again(decode(departure.value, departure.headers, small=True), partition)
     if departure.at_once:
-        assert _read(again) == _read(departure.records)
+        assert _read(again) == {
+            topic: [(key, orjson.loads(value)) for key, value in told]
+            for topic, told in told_by(departure).items()
+        }
     elif not departure.quarantined:
         assert again == {}
     return departure, decode(departure.value, departure.headers)
+
+
+def told_by(departure: Departure) -> dict[str, list[tuple[bytes | None, bytes]]]:
+    """Keys and values of all but the train, by topic."""
+    return {topic: pairs(batches) for topic, batches in departure.batches.items()}
 
 
 def _read(records: dict[str, Any]) -> dict[str, list[Any]]:
@@ -81,8 +90,8 @@ def test_trains_are_joined_and_told() -> None:
     (entry,), (batch,) = clean.manifest.cars, clean.cars
     assert (entry.resource, entry.rows, entry.ops, entry.held) == ("person", 5, {"c": 5}, 0)
     assert batch.column("_key").to_pylist() == ["1", "2", "3", "4", "5"]
-    (made,) = departure.made
-    assert (made.topic, made.records.keys) == ("clean.police.person", [b"1", b"2", b"3", b"4", b"5"])
+    (told,) = told_by(departure).items()
+    assert (told[0], [key for key, _ in told[1]]) == ("clean.police.person", [b"1", b"2", b"3", b"4", b"5"])
 
 
 def test_texts_that_cleaning_left_alone_travel_once() -> None:
@@ -100,10 +109,11 @@ def test_held_changes_travel_in_the_train_but_not_to_subscribers() -> None:
     marks = [mark for each in clean.cars for mark in each.column("_held").to_pylist()]
     assert marks == [False, True]
     assert sum(entry.held for entry in clean.manifest.cars) == 1
-    made = departure.made[-1]
-    assert [key for each in departure.made for key in each.records.keys] == [b"1"]
-    held = orjson.loads(made.held[1][0])
-    assert made.held[0] == [b"police.hukou/person/2"]
+    told = told_by(departure)
+    assert [key for key, _ in told["clean.police.person"]] == [b"1"]
+    ((key, value),) = told["quarantine"]
+    held = orjson.loads(value)
+    assert key == b"police.hukou/person/2"
     assert held["written"]["citizen_id"] == "110105194912310021"
     assert held["cleaned"]["birth"] == "1949-12-31"
     assert [finding["rule"] for finding in held["findings"]] == ["citizen_id"]
@@ -186,7 +196,7 @@ def test_an_unknown_resource_arrives_as_written() -> None:
     departure, clean = depart([record(people(2), resource="gone")])
     assert clean.cars[0].column("_w_citizen_id").to_pylist() == [GOOD["citizen_id"]] * 2
     assert clean.manifest.cars[0].ops == {"c": 2}
-    assert departure.made[0].records.values == []
+    assert told_by(departure) == {}
 
 
 def test_a_schema_changed_in_mid_stream_makes_another_car() -> None:
@@ -304,14 +314,14 @@ def test_small_cars_stay_small_where_all_is_well() -> None:
     (one,) = decode(departure.value, departure.headers, small=True).cars
     assert isinstance(one, SmallCar) is Form.small
     assert clean.cars[0].column("_key").to_pylist() == ["1", "2", "3"]
-    assert departure.made[0].records.keys == [b"1", b"2", b"3"]
+    assert [key for key, _ in told_by(departure)["clean.police.person"]] == [b"1", b"2", b"3"]
     # A row that breaks a rule is held where it stands; one to be mended goes the long way alone.
     for odd, small in ((BAD, [True]), (GOOD | {"citizen_id": " 11010519491231002x"}, [True] * 3)):
         departure, clean = depart([record(car([GOOD, odd | {"id": "2"}, GOOD | {"id": "3"}]))])
         cars = decode(departure.value, departure.headers, small=True).cars
         assert [isinstance(each, SmallCar) for each in cars] == (small if Form.small else [False])
         assert departure.at_once is Form.small
-        keys = [key for made in departure.made for key in made.records.keys]
+        keys = [key for key, _ in told_by(departure)["clean.police.person"]]
         assert keys == ([b"1", b"3"] if odd is BAD else [b"1", b"2", b"3"])
         held = [key for made in departure.made for key in made.held[0]]
         assert held == ([b"police.hukou/person/2"] if odd is BAD else [])
@@ -320,6 +330,30 @@ def test_small_cars_stay_small_where_all_is_well() -> None:
             [{"citizen_id": 1}] if odd is BAD else []
         )
         assert [key for each in clean.cars for key in each.column("_key").to_pylist()] == ["1", "2", "3"]
+
+
+def test_records_of_many_rows_are_told_in_order_beside_those_of_a_handful(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(passage, "_WRITTEN", 100)
+    many = [(BAD if i in (5, 100, 101) else GOOD) | {"id": str(i)} for i in range(3, 303)]
+    rest = [name for name in GOOD if name != "remark"]  # a changed schema begins another car
+    records = [
+        record(people(2)),
+        record(car(many, first_seq=3, items=rest), 1),
+        record(people(2, 303), 2),
+        record(people(2, 305), 3, resource="other"),
+    ]
+    passed = Passed()
+    way = Passage(contract({"person": PERSON, "other": PERSON}), lambda: AT)
+    told = told_by(way.depart(opened(records, passed), 0, passed))
+    held = [f"police.hukou/person/{i}".encode() for i in (5, 100, 101)]
+    assert [key for key, _ in told["quarantine"]] == held
+    expected = [str(i).encode() for i in range(1, 305) if i not in (5, 100, 101)]
+    assert [key for key, _ in told["clean.police.person"]] == expected
+    for key, value in told["clean.police.person"]:
+        assert str(orjson.loads(value)["after"]["id"]).encode() == key
+    assert [key for key, _ in told["clean.police.other"]] == [b"305", b"306"]
 
 
 def test_a_resource_that_left_the_contract_or_changed_its_key_since_its_train() -> None:
