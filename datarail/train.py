@@ -146,17 +146,24 @@ def encode(manifest: Manifest, cars: Sequence[Car]) -> tuple[bytes, list[tuple[s
 
     Raises ValueError when cars and entries do not belong together.
     """
-    pieces: list[bytes] = []
-    for entry, car in zip(manifest.cars, cars, strict=True):
-        if entry.rows != car.num_rows:
-            raise ValueError(f"car {entry.resource}: {car.num_rows} rows, manifest says {entry.rows}")
-        piece = car.dump() if isinstance(car, SmallCar) else pack(car)
-        entry.plain = len(piece) if len(piece) >= _COMPRESS_FROM else 0
-        if entry.plain:
-            piece = _ZSTD.compress(piece, asbytes=True)
-        entry.bytes = len(piece)
-        pieces.append(piece)
-    value = b"".join(pieces)
+    return assemble(manifest, [write_car(*each) for each in zip(manifest.cars, cars, strict=True)])
+
+
+def write_car(entry: CarEntry, car: Car) -> bytes:
+    """A car as it stands in a train; fills in its entry's byte lengths. Raises ValueError."""
+    if entry.rows != car.num_rows:
+        raise ValueError(f"car {entry.resource}: {car.num_rows} rows, manifest says {entry.rows}")
+    written = car.dump() if isinstance(car, SmallCar) else pack(car)
+    entry.plain = len(written) if len(written) >= _COMPRESS_FROM else 0
+    if entry.plain:
+        written = _ZSTD.compress(written, asbytes=True)
+    entry.bytes = len(written)
+    return written
+
+
+def assemble(manifest: Manifest, written: Iterable[bytes]) -> tuple[bytes, list[tuple[str, bytes]]]:
+    """`encode` of cars that are written already."""
+    value = b"".join(written)
     manifest.crc = zlib.crc32(value)
     return value, [("datarail", VERSION), ("manifest", _dump(manifest))]
 

@@ -245,7 +245,10 @@ class Loop:
             log.error("%s/%d at %d goes to quarantine whole: %s", *place, offset, opened.error)
 
     async def _depart(self, station: Station, place: Place, group: list[Opened], passed: Passed) -> None:
-        for departure in self._departures(station, place[1], group, passed):
+        departures = self._departures(station, place[1], group, passed)
+        for opened in group:
+            opened.cars.clear()  # what is on its way to Kafka need not be held twice
+        for departure in departures:
             await self._publisher.departure(topics.train(station.passage.station), place[1], departure)
             self._gauges.departed(station.passage.station, departure)
             self._tell_drift(station, departure)

@@ -11,10 +11,19 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
+import numpy as np
+import numpy.typing as npt
+import pyarrow as pa
+
 from datarail import topics
 from datarail.small_car import OP, SmallCar
-from datarail.train import Car, CarEntry, Manifest
+from datarail.train import Car, CarEntry, Manifest, write_car
 from streams.batches import Batch, Pairs, batches
+
+#: Microseconds since 1970, by row.
+Commits = npt.NDArray[np.int64] | list[int]
+#: In the place of a car that is written.
+NO_CAR = pa.RecordBatch.from_arrays([], [])
 
 _TRUNCATE = ord("t")
 
@@ -23,17 +32,27 @@ _TRUNCATE = ord("t")
 class Made:
     """One car made ready: its entry in the manifest, and what goes elsewhere.
 
+    car: until it is written, then NO_CAR. commits: of its rows. tells: as tells_its_records.
     records, packed: of its clean changes; the one of a handful, the other of many.
     """
 
     entry: CarEntry
     car: Car
+    commits: Commits
     topic: str = ""
     records: Pairs = field(default_factory=lambda: Pairs([], []))
     packed: list[Batch] = field(default_factory=list)
     held: tuple[list[bytes], list[bytes]] = ([], [])
     held_by_rule: Counter[str] | None = None
     missing: tuple[str, ...] = ()
+    written: bytes = b""
+    tells: bool = False
+
+    def board(self) -> None:
+        """Write the car as it stands in the train, and let go of it: those made ready next, and what
+        waits for Kafka, need the memory."""
+        self.written, self.tells = write_car(self.entry, self.car), tells_its_records([self.car])
+        self.car = NO_CAR
 
 
 @dataclass(slots=True)
@@ -69,7 +88,7 @@ class Departure:
     @property
     def at_once(self) -> bool:
         """Whether the records need not be there before the train is sent."""
-        return not self.quarantined and tells_its_records(made.car for made in self.made)
+        return not self.quarantined and all(each.tells for each in self.made)
 
 
 def records_of(made: Iterable[Made]) -> dict[str, Pairs]:

@@ -7,24 +7,20 @@ from collections import defaultdict
 
 import numpy as np
 import numpy.typing as npt
-import pyarrow as pa
 
 from datarail import metrics
 from datarail.freshness import Freshness
 from datarail.metrics import of
 from datarail.position import Lane
-from datarail.small_car import COMMIT, SmallCar
-from datarail.train import Car
-from streams.departure import Departure
+from streams.departure import Commits, Departure
 from streams.opening import Opened
 
 HOP = "cleaned"
 
 
-def _ages(car: Car, now: float) -> npt.NDArray[np.float64] | list[float]:
-    if isinstance(car, SmallCar):
-        return [max(now - row[COMMIT] / 1e6, 0.0) for row in car.rows]
-    commits: npt.NDArray[np.int64] = car.column("_commit").cast(pa.int64()).to_numpy()
+def _ages(commits: Commits, now: float) -> npt.NDArray[np.float64] | list[float]:
+    if isinstance(commits, list):
+        return [max(now - commit / 1e6, 0.0) for commit in commits]
     return np.maximum(now - commits / 1e6, 0)
 
 
@@ -58,7 +54,7 @@ class Gauges:
             if made.missing:
                 metrics.ERRORS.labels(HOP, "schema_drift").inc()
             if entry.rows and entry.lane == Lane.STREAM:
-                ages = _ages(made.car, now)
+                ages = _ages(made.commits, now)
                 metrics.observe(of(metrics.FRESHNESS, HOP, station, entry.resource), ages)
                 self._recent[station, entry.resource].add(ages)
         of(metrics.PROGRESS, HOP).set(now)

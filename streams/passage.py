@@ -17,8 +17,8 @@ from datarail.columns import raw_schema
 from datarail.contract import Contract
 from datarail.errors import ContractError
 from datarail.position import Lane
-from datarail.small_car import COMMIT, FEW, OP, SmallCar, of_batch, to_batch
-from datarail.train import Car, CarEntry, Manifest, Train, as_batch, encode, merge_seq
+from datarail.small_car import COMMIT, FEW, OP, SmallCar, of_batch
+from datarail.train import Car, CarEntry, Manifest, Train, as_batches, assemble, merge_seq
 from streams.batches import Pairs, Records, packed
 from streams.clean import DATA_ERRORS, Cleaned, Cleaner, carried, clean_together
 from streams.departure import Departure, Made, records_of, tells_its_records
@@ -47,6 +47,11 @@ class _Way(NamedTuple):
     lane: Lane
     partition: int
     at: int
+
+
+#: Cars with the same columns, or a handful of rows as one.
+_Run = list[Car] | SmallCar
+_Part = tuple[_Way, _Run]
 
 
 class Passage:
@@ -78,16 +83,21 @@ class Passage:
         """
         at = self._clock()
         now = moments(datetime.fromtimestamp(at / 1e6, UTC))
-        parts: list[tuple[_Way, Car]] = []
-        for (name, lane), cars in _joined(opened).items():
+        parts: list[_Part] = []
+        for (name, lane), runs in _joined(opened).items():
             way = _Way(name, lane, partition, at)
-            for car in cars:
-                if isinstance(car, SmallCar) and name in self._few and not hold:
-                    parts += [(way, part) for part in self._few[name].clean(car, now)]
+            for run in runs:
+                if isinstance(run, SmallCar) and name in self._few and not hold:
+                    parts += [(way, part) for part in self._few[name].clean(run, now)]
                 else:
-                    parts.append((way, car))
-        made = self._held_whole(parts) if hold else self._made(parts)
-        made += self._lost(opened, made, at)
+                    parts.append((way, run))
+        made: list[Made] = []
+        for each in self._held_whole(parts) if hold else self._made(parts):
+            each.board()
+            made.append(each)
+        for each in self._lost(opened, made, at):
+            each.board()
+            made.append(each)
         seq = {lane: (last + 1, last) for lane, last in passed.seq.items()}
         seq |= merge_seq(each.seq for each in opened)
         manifest = Manifest(
@@ -99,7 +109,7 @@ class Passage:
             last=passed.last,
             raw=(opened[0].raw[0], opened[-1].raw[1]),
         )
-        value, headers = encode(manifest, [each.car for each in made])
+        value, headers = assemble(manifest, [each.written for each in made])
         kept = [pair for each in opened for pair in each.quarantined]
         return Departure(value, headers, manifest, made, kept)
 
@@ -114,29 +124,25 @@ class Passage:
             if isinstance(car, SmallCar) and car.rows and entry.resource in self._envelopes
         )
 
-    def _held_whole(self, parts: Iterable[tuple[_Way, Car]]) -> list[Made]:
-        made: list[Made] = []
-        for way, car in parts:
-            batch = as_batch(car)
+    def _held_whole(self, parts: Iterable[_Part]) -> Iterator[Made]:
+        for way, run in parts:
+            batch = _batch(run)
             if way.resource in self._cleaners:
-                made.append(self._hold(way, batch, TooLarge(_too_large(batch.nbytes))))
+                yield self._hold(way, batch, TooLarge(_too_large(batch.nbytes)))
             else:
-                made += self._safely(way, batch)
-        return made
+                yield from self._safely(way, batch)
 
-    def _made(self, parts: Sequence[tuple[_Way, Car]]) -> list[Made]:
+    def _made(self, parts: Sequence[_Part]) -> Iterator[Made]:
         """Cars made ready, in order; what streams.few has not cleaned is cleaned together."""
-        rest = [(way, as_batch(car)) for way, car in parts if not _is_cleaned(car)]
+        rest = ((way, _batch(run)) for way, run in parts if not _is_cleaned(run))
         ready = (made for some in _together(rest) for made in self._all(some))
-        made: list[Made] = []
-        for way, car in parts:
-            if not isinstance(car, SmallCar):
-                made += next(ready)
-            elif _is_cleaned(car):
-                made += self._few_or_all(way, car)
+        for way, run in parts:
+            if not isinstance(run, SmallCar):
+                yield from next(ready)
+            elif _is_cleaned(run):
+                yield from self._few_or_all(way, run)
             else:
-                made += [_small_again(each) for each in next(ready)]
-        return made
+                yield from map(_small_again, next(ready))
 
     def _all(self, cars: Sequence[tuple[_Way, pa.RecordBatch]]) -> list[list[Made]]:
         """Cars made ready together; where that fails, each by itself."""
@@ -164,7 +170,7 @@ class Passage:
             last_commit=max(commits),
         )
         records = self._envelopes[way.resource].few(SmallCar(car.shape, passing), way.at // 1000)
-        made = Made(entry, car, topics.clean(self.station, way.resource), records)
+        made = Made(entry, car, commits, topics.clean(self.station, way.resource), records)
         if entry.held:
             made.held = held_few(car, self.station, way.resource, way.partition, way.at)
             made.held_by_rule = held_by_rule(orjson.loads(row[held + 1]) for row in car.rows if row[held])
@@ -201,7 +207,8 @@ class Passage:
 
     def _route(self, way: _Way, cleaned: Cleaned) -> Made:
         unchanged = unchanged_items(cleaned.batch)
-        made = Made(_entry(way, cleaned), cleaned.batch, topics.clean(self.station, way.resource))
+        made = _ready(way, cleaned)
+        made.topic = topics.clean(self.station, way.resource)
         made.held_by_rule, made.missing = cleaned.held_by_rule, cleaned.missing
         for records in self._records(way, cleaned, unchanged):
             if cleaned.batch.num_rows <= FEW:
@@ -236,10 +243,10 @@ class Passage:
                 empty = _empty(raw_schema(list(self._items(entry.resource))))
                 cleaner = self._cleaners.get(entry.resource)
                 cleaned = cleaner.clean(empty) if cleaner else carried(empty)
-                found = _entry(_Way(entry.resource, entry.lane, 0, at), cleaned)
+                more.append(_ready(_Way(entry.resource, entry.lane, 0, at), cleaned))
+                found = more[-1].entry
                 found.first_commit, found.last_commit = entry.first_commit, entry.last_commit
                 known[entry.resource, entry.lane] = found
-                more.append(Made(found, cleaned.batch))
             found.unreadable += entry.counted
         return more
 
@@ -266,12 +273,11 @@ def _together(cars: Iterable[tuple[_Way, pa.RecordBatch]]) -> Iterator[list[tupl
 
 
 def _carried(way: _Way, car: pa.RecordBatch) -> Made:
-    cleaned = carried(car)
-    return Made(_entry(way, cleaned), cleaned.batch)
+    return _ready(way, carried(car))
 
 
-def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[Car]]:
-    """Cars of one resource and lane joined, in order; a changed schema begins another car."""
+def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[_Run]]:
+    """Cars of one resource and lane that belong together, in order; a changed schema begins another run."""
     cars: dict[tuple[str, Lane], list[list[Car]]] = defaultdict(list)
     for each in opened:
         for entry, car in each.cars:
@@ -282,11 +288,11 @@ def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[Car]]:
                 runs[-1].append(car)
             else:
                 runs.append([car])
-    return {key: [_one(run) for run in runs] for key, runs in cars.items()}
+    return {key: [_few_as_one(run) for run in runs] for key, runs in cars.items()}
 
 
-def _is_cleaned(car: Car) -> bool:
-    return isinstance(car, SmallCar) and car.shape.cleaned is not None
+def _is_cleaned(run: _Run) -> bool:
+    return isinstance(run, SmallCar) and run.shape.cleaned is not None
 
 
 def _small_again(made: Made) -> Made:
@@ -306,24 +312,31 @@ def _schema(car: Car) -> pa.Schema:
     return car.shape.schema if isinstance(car, SmallCar) else car.schema
 
 
-def _one(run: list[Car]) -> Car:
-    """Cars with the same columns as one, small where they are few."""
+def _few_as_one(run: list[Car]) -> _Run:
+    """Small cars as one where they are few."""
     small = [car for car in run if isinstance(car, SmallCar)]
-    if len(small) == len(run):
-        rows = [row for car in small for row in car.rows]
-        return SmallCar(small[0].shape, rows) if len(rows) <= FEW else to_batch(small[0].shape, rows)
-    return pa.concat_batches([as_batch(car) for car in run])
+    if len(small) == len(run) and sum(car.num_rows for car in small) <= FEW:
+        return SmallCar(small[0].shape, [row for car in small for row in car.rows])
+    return run
+
+
+def _batch(run: _Run) -> pa.RecordBatch:
+    if isinstance(run, SmallCar):
+        return run.batch()
+    batches = as_batches(run)
+    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)  # which copies even one
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
     return pa.RecordBatch.from_arrays([pa.array([], field.type) for field in schema], schema=schema)
 
 
-def _entry(way: _Way, cleaned: Cleaned) -> CarEntry:
+def _ready(way: _Way, cleaned: Cleaned) -> Made:
     batch = cleaned.batch
     written = batch.column("_op").to_numpy().tobytes()
-    commits = batch.column("_commit").view(pa.int64()).to_numpy()
-    return CarEntry(
+    # A copy: the car's memory need not wait for Kafka.
+    commits = batch.column("_commit").view(pa.int64()).to_numpy().copy()
+    entry = CarEntry(
         way.resource,
         way.lane,
         batch.num_rows,
@@ -334,3 +347,4 @@ def _entry(way: _Way, cleaned: Cleaned) -> CarEntry:
         first_commit=int(commits.min()) if len(commits) else 0,
         last_commit=int(commits.max()) if len(commits) else 0,
     )
+    return Made(entry, batch, commits)
