@@ -22,7 +22,7 @@ from datarail.kafka_access import KafkaAccess
 log = logging.getLogger(__name__)
 
 #: What is fetched ahead, at most, in KB: bounds memory while a store is slow.
-_AHEAD_KB = 32 << 10
+_AHEAD_KB = 8 << 10
 #: When that much is there, how soon it is looked again; its default of a second would stall a drain.
 _FULL_MS = 20
 _MOST = 1000

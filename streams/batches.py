@@ -99,7 +99,7 @@ class Batch:
 def packed(records: Records, at: int) -> Iterator[Batch]:
     """Many records, in order, as full batches. at: milliseconds since 1970."""
     keys, values = (column.cast(pl.Binary).to_arrow().cast(pa.large_binary()) for column in records)
-    ends = np.cumsum(np.maximum(_lengths(keys), 0) + _lengths(values) + _FRAME)
+    ends = np.cumsum(_lengths(keys) + _lengths(values) + _FRAME)
     start = 0
     while start < len(values):
         room = BATCH + (ends[start - 1] if start else 0)
@@ -160,22 +160,36 @@ _NOTHING, _NO_HEADERS = pa.scalar(b"", pa.large_binary()), pa.scalar(b"\0", pa.l
 
 def _framed(keys: pa.LargeBinaryArray, values: pa.LargeBinaryArray) -> pa.Buffer:
     """Records one behind the other; no more than _KNOWN."""
-    parts = [
-        _BEGIN[: len(values)],
-        *(_varints(_lengths(keys)), pc.fill_null(keys, b"")),
-        *(_varints(_lengths(values)), values),
-    ]
-    sizes = _varints(np.sum([_lengths(part) for part in parts], axis=0) + 1)
-    return pc.binary_join_element_wise(sizes, *parts, _NO_HEADERS, _NOTHING).buffers()[2]
+    count = len(values)
+    none = keys.is_null().to_numpy(zero_copy_only=False) if keys.null_count else None
+    keys = keys if none is None else pc.fill_null(keys, b"")
+    of_keys, of_values = _lengths(keys), _lengths(values)
+    sizes = of_keys + of_values + _sizes(of_keys) + _sizes(of_values) + _SIZES[:count] + 3
+    told = of_keys if none is None else np.where(none, -1, of_keys)
+    return pc.binary_join_element_wise(
+        *(_varints(sizes), _BEGIN[:count], _varints(told), keys, _varints(of_values), values),
+        *(_NO_HEADERS, _NOTHING),
+    ).buffers()[2]
 
 
 def _lengths(texts: pa.LargeBinaryArray) -> npt.NDArray[np.int64]:
-    """Bytes of each; -1 of a null."""
-    lengths: npt.NDArray[np.int64] = pc.fill_null(pc.binary_length(texts), -1).to_numpy()
-    return lengths
+    """Bytes of each."""
+    ends = np.frombuffer(texts.buffers()[1], np.int64)[texts.offset : texts.offset + len(texts) + 1]
+    return ends[1:] - ends[:-1]
+
+
+def _sizes(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+    """Bytes of their varints."""
+    sizes = np.ones(len(lengths), dtype=np.int64)
+    for power in (6, 13, 20, 27):
+        sizes += lengths >= 1 << power
+    return sizes
 
 
 def _varints(numbers: npt.NDArray[np.int64]) -> pa.LargeBinaryArray:
     if numbers.max() < _KNOWN:
         return _VARINT.take(pa.array(numbers + 1))
     return pa.array([varint(number) for number in numbers.tolist()], pa.large_binary())
+
+
+_SIZES = _sizes(np.arange(_KNOWN))

@@ -34,6 +34,8 @@ from streams.unchanged import unchanged_items
 _ENOUGH = 16_384
 #: Rows whose records are written together: their texts are compressed before the next ones are made.
 _WRITTEN = 8_192
+#: Up to so many rows records cost less to frame one by one than by column.
+_ONE_BY_ONE = 384
 
 
 class TooLarge(ValueError):
@@ -211,7 +213,7 @@ class Passage:
         made.topic = topics.clean(self.station, way.resource)
         made.held_by_rule, made.missing = cleaned.held_by_rule, cleaned.missing
         for records in self._records(way, cleaned, unchanged):
-            if cleaned.batch.num_rows <= FEW:
+            if cleaned.batch.num_rows <= _ONE_BY_ONE:
                 made.records = records.pairs()
             else:
                 made.packed += packed(records, way.at // 1000)

@@ -336,6 +336,7 @@ def test_records_of_many_rows_are_told_in_order_beside_those_of_a_handful(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr(passage, "_WRITTEN", 100)
+    monkeypatch.setattr(passage, "_ONE_BY_ONE", 50)
     many = [(BAD if i in (5, 100, 101) else GOOD) | {"id": str(i)} for i in range(3, 303)]
     rest = [name for name in GOOD if name != "remark"]  # a changed schema begins another car
     records = [
