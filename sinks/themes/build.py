@@ -20,7 +20,7 @@ later change may leave items out. What held changes have brought comes last (sin
 from __future__ import annotations
 
 import functools
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -247,8 +247,19 @@ def theme_keys_of(value: bytes) -> list[str | None]:
     """The theme keys in a local contribution; none of a deleted one."""
     if not is_there(value):
         return []
-    keys: list[str | None] = orjson.loads(without_memory(value)[VERSION_WIDTH + 1 :].partition(b"\t")[0])
+    keys: list[str | None] = orjson.loads(_listed(value))
     return keys
+
+
+def theme_keys_of_all(values: Iterable[bytes]) -> list[list[str | None]]:
+    """The same of many."""
+    listed = [_listed(value) if is_there(value) else b"[]" for value in values]
+    found: list[list[str | None]] = orjson.loads(b"[" + b",".join(listed) + b"]")
+    return found
+
+
+def _listed(value: bytes) -> bytes:
+    return without_memory(value)[VERSION_WIDTH + 1 :].partition(b"\t")[0]
 
 
 def homeless_texts(value: bytes) -> list[bytes]:

@@ -28,6 +28,7 @@ from sinks.themes.build import (
     held_flag,
     theme_keys,
     theme_keys_of,
+    theme_keys_of_all,
     tombstone,
 )
 from sinks.themes.changes import Change, Changes, Sets
@@ -158,23 +159,23 @@ def _withdraw(
     elsewhere: Flags,
     plan: ResourcePlan,
 ) -> None:
-    # In most batches nothing moves.
+    # In most batches nothing moves but what is deleted.
     moved = [at for at in np.flatnonzero(elsewhere).tolist() if known[at] is not None]
     if not moved:
         return
-    # Deletes are among them: each value by itself out of its column would take ten times as long.
+    # Each value by itself out of its column would take ten times as long.
     source_keys = reduced.good["_key"][moved].to_list()
-    now = zip(*(keys[moved].to_list() for keys in built.keys), strict=True)
-    for at, source_key, theirs in zip(moved, source_keys, now, strict=True):
-        old = known[at]
-        assert old is not None
-        version = values[at][:VERSION_WIDTH]
-        for feed, texts, former, new in zip(
-            plan.feeds, built.texts, theme_keys_of(old), theirs, strict=False
-        ):
-            if former is not None and former != new:
-                kept = _left_out(reduced, texts, at, source_key, feed)
-                landing.changes.append(withdrawn(feed, former, source_key, version, kept))
+    before = theme_keys_of_all(old for at in moved if (old := known[at]) is not None)
+    for number, feed in enumerate(plan.feeds):
+        now = built.keys[number][moved].to_list()
+        gone = [
+            (at, source_key, former)
+            for at, source_key, theirs, new in zip(moved, source_keys, before, now, strict=True)
+            if theirs and (former := theirs[number]) is not None and former != new
+        ]
+        for at, source_key, theme_key in gone:
+            kept = _left_out(reduced, built.texts[number], at, source_key, feed) if reduced.left_out else None
+            landing.changes.append(withdrawn(feed, theme_key, source_key, values[at][:VERSION_WIDTH], kept))
 
 
 def _withdraw_overtaken(landing: Landing, reduced: Latest, built: Built, plan: ResourcePlan) -> None:
