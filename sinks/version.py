@@ -6,7 +6,7 @@ import numpy as np
 import pyarrow as pa
 
 from datarail.errors import Terminal
-from sinks.texts import fixed_texts
+from datarail.iso_texts import fixed_texts
 
 #: An identity as 32 hex digits that sort as it does, with room for one bit:
 #: epoch 16 | position 64 | index 44 | part 2 | good 1 | 0. A held change is a little older than

@@ -20,11 +20,12 @@ import pyarrow as pa
 
 from datarail.columns import column
 from datarail.errors import Terminal
+from datarail.iso_texts import dates, moments
 from sinks.held import DELETED, SET
 from sinks.indicators.plan import Measure, ResourcePlan
 from sinks.latest_few import FewRow
 from sinks.plain_texts import Spell, text_speller
-from sinks.texts import dates, has_control, text_of
+from sinks.texts import has_control, text_of
 from sinks.version import VERSION_WIDTH
 
 _END, _NULL = "\x1f", "\x1e"
@@ -48,6 +49,8 @@ def contributions(frame: pl.DataFrame, plan: ResourcePlan) -> pl.Series:
         values = frame[column(item)]
         if values.dtype == pl.Date:
             made.append(dates(values).alias(f"text {item}"))
+        elif isinstance(values.dtype, pl.Datetime):
+            made.append(moments(values).alias(f"text {item}"))
         elif values.dtype == pl.String and has_control(values):
             made.append(values.str.replace_many([_END, _NULL], [" ", " "]).alias(f"text {item}"))
     shapes = tuple((item, frame.schema[column(item)]) for item in plan.items)

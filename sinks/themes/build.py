@@ -30,8 +30,9 @@ import polars as pl
 import pyarrow as pa
 
 from datarail.columns import column
+from datarail.iso_texts import dates
 from sinks.held import DELETED, SET, is_there, without_memory
-from sinks.texts import dates, escaped, json_floats, needs_escape, quoted, text_of
+from sinks.texts import escaped, json_floats, needs_escape, quoted, text_of
 from sinks.themes.plan import FeedPlan, ResourcePlan
 from sinks.version import VERSION_WIDTH
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 import itertools
 from decimal import Decimal
 from pathlib import Path
@@ -27,7 +26,7 @@ from sinks.indicators.counting import count_few, count_many, weighed
 from sinks.indicators.plan import Measure, ResourcePlan
 from sinks.latest import Latest, latest
 from sinks.reduced import last_of_each
-from sinks.texts import dates, escaped, needs_escape
+from sinks.texts import escaped, needs_escape
 from sinks.themes.merge import merge
 from sinks.version import version_texts
 
@@ -221,19 +220,6 @@ def test_escaped_texts_are_json(texts: list[str | None], many: bool) -> None:
     assert [None if t is None else orjson.loads(t) for t in escaped(series)] == texts
     special = any(text is not None and orjson.dumps(text) != b'"' + text.encode() + b'"' for text in texts)
     assert needs_escape(series) == special
-
-
-@settings(deadline=None)
-@given(
-    st.lists(
-        st.none() | st.dates(datetime.date(1850, 1, 1), datetime.date(2350, 1, 1)), min_size=1, max_size=5
-    ),
-    st.booleans(),
-)
-def test_dates_are_iso(days: list[datetime.date | None], many: bool) -> None:
-    days = days * (100 if many else 1)
-    series = pl.Series(days, dtype=pl.Date)
-    assert dates(series).to_list() == [None if day is None else day.isoformat() for day in days]
 
 
 # -- counting
