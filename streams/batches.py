@@ -91,9 +91,8 @@ class Batch:
             *(*self._producer, self._count),
         )
         check = crc32c(self._records, crc32c(rest))
-        return (
-            struct.pack(">qiibI", 0, len(rest) + len(self._records) + 9, 0, 2, check) + rest + self._records
-        )
+        begin = struct.pack(">qiibI", 0, len(rest) + len(self._records) + 9, -1, 2, check)
+        return begin + rest + self._records
 
 
 def packed(records: Records, at: int) -> Iterator[Batch]:
