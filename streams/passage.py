@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from itertools import compress
@@ -17,8 +16,8 @@ from datarail.columns import raw_schema
 from datarail.contract import Contract
 from datarail.errors import ContractError
 from datarail.position import Lane
-from datarail.small_car import COMMIT, FEW, OP, SmallCar, of_batch
-from datarail.train import Car, CarEntry, Manifest, Train, as_batches, assemble, merge_seq
+from datarail.small_car import COMMIT, OP, SmallCar, of_batch
+from datarail.train import CarEntry, Manifest, Train, assemble, merge_seq
 from streams.batches import Pairs, Records, packed
 from streams.clean import DATA_ERRORS, Cleaned, Cleaner, carried, clean_together
 from streams.departure import Departure, Made, records_of, tells_its_records
@@ -28,6 +27,7 @@ from streams.findings import held_by_rule
 from streams.marks import Passed
 from streams.opening import Opened
 from streams.quarantine import LARGEST_RECORD, held_few, held_records
+from streams.runs import Run, batch_of, is_cleaned, joined
 from streams.unchanged import unchanged_items
 
 #: Rows of cars that are cleaned together, at least: more would cost hardly less a row, and memory.
@@ -51,9 +51,7 @@ class _Way(NamedTuple):
     at: int
 
 
-#: Cars with the same columns, or a handful of rows as one.
-_Run = list[Car] | SmallCar
-_Part = tuple[_Way, _Run]
+_Part = tuple[_Way, Run]
 
 
 class Passage:
@@ -86,7 +84,7 @@ class Passage:
         at = self._clock()
         now = moments(datetime.fromtimestamp(at / 1e6, UTC))
         parts: list[_Part] = []
-        for (name, lane), runs in _joined(opened).items():
+        for (name, lane), runs in joined(opened).items():
             way = _Way(name, lane, partition, at)
             for run in runs:
                 if isinstance(run, SmallCar) and name in self._few and not hold:
@@ -128,7 +126,7 @@ class Passage:
 
     def _held_whole(self, parts: Iterable[_Part]) -> Iterator[Made]:
         for way, run in parts:
-            batch = _batch(run)
+            batch = batch_of(run)
             if way.resource in self._cleaners:
                 yield self._hold(way, batch, TooLarge(_too_large(batch.nbytes)))
             else:
@@ -136,12 +134,12 @@ class Passage:
 
     def _made(self, parts: Sequence[_Part]) -> Iterator[Made]:
         """Cars made ready, in order; what streams.few has not cleaned is cleaned together."""
-        rest = ((way, _batch(run)) for way, run in parts if not _is_cleaned(run))
+        rest = ((way, batch_of(run)) for way, run in parts if not is_cleaned(run))
         ready = (made for some in _together(rest) for made in self._all(some))
         for way, run in parts:
             if not isinstance(run, SmallCar):
                 yield from next(ready)
-            elif _is_cleaned(run):
+            elif is_cleaned(run):
                 yield from self._few_or_all(way, run)
             else:
                 yield from map(_small_again, next(ready))
@@ -278,55 +276,11 @@ def _carried(way: _Way, car: pa.RecordBatch) -> Made:
     return _ready(way, carried(car))
 
 
-def _joined(opened: Iterable[Opened]) -> dict[tuple[str, Lane], list[_Run]]:
-    """Cars of one resource and lane that belong together, in order; a changed schema begins another run."""
-    cars: dict[tuple[str, Lane], list[list[Car]]] = defaultdict(list)
-    for each in opened:
-        for entry, car in each.cars:
-            if not car.num_rows:
-                continue
-            runs = cars[entry.resource, entry.lane]
-            if runs and _alike(runs[-1][0], car):
-                runs[-1].append(car)
-            else:
-                runs.append([car])
-    return {key: [_few_as_one(run) for run in runs] for key, runs in cars.items()}
-
-
-def _is_cleaned(run: _Run) -> bool:
-    return isinstance(run, SmallCar) and run.shape.cleaned is not None
-
-
 def _small_again(made: Made) -> Made:
     """What came small goes on small, so that one doubtful row costs the sinks no more than it must."""
     if made.topic and isinstance(made.car, pa.RecordBatch):
         made.car = of_batch(made.car) or made.car
     return made
-
-
-def _alike(one: Car, other: Car) -> bool:
-    if isinstance(one, SmallCar) and isinstance(other, SmallCar):
-        return one.shape is other.shape
-    return bool(_schema(one).equals(_schema(other)))
-
-
-def _schema(car: Car) -> pa.Schema:
-    return car.shape.schema if isinstance(car, SmallCar) else car.schema
-
-
-def _few_as_one(run: list[Car]) -> _Run:
-    """Small cars as one where they are few."""
-    small = [car for car in run if isinstance(car, SmallCar)]
-    if len(small) == len(run) and sum(car.num_rows for car in small) <= FEW:
-        return SmallCar(small[0].shape, [row for car in small for row in car.rows])
-    return run
-
-
-def _batch(run: _Run) -> pa.RecordBatch:
-    if isinstance(run, SmallCar):
-        return run.batch()
-    batches = as_batches(run)
-    return batches[0] if len(batches) == 1 else pa.concat_batches(batches)  # which copies even one
 
 
 def _empty(schema: pa.Schema) -> pa.RecordBatch:
