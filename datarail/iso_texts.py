@@ -1,5 +1,5 @@
-"""Days and moments as ISO 8601 texts, whole columns from tables: 10 and 60 ns a value instead of a
-formatter's 300 and 400. Pure."""
+"""Days and moments as ISO 8601 texts, whole columns from tables: 10 and 110 ns a value instead of a
+formatter's 300 and 385. Pure."""
 
 from __future__ import annotations
 
@@ -15,7 +15,8 @@ from datarail.types import FIRST_YEAR, LAST_YEAR
 
 _FIRST_DAY = (datetime.date(FIRST_YEAR, 1, 1) - datetime.date(1970, 1, 1)).days
 _LAST_DAY = (datetime.date(LAST_YEAR, 12, 31) - datetime.date(1970, 1, 1)).days
-_MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
+#: How a formatter is to write a moment.
+MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
 _DAY = 86_400_000_000
 _PARTS = np.dtype([("day", "S10"), ("second", "S10"), ("milli", "S3"), ("micro", "S3"), ("zone", "S1")])
 #: Up to this many values are formatted one by one.
@@ -38,9 +39,9 @@ def dates(values: pl.Series) -> pl.Series:
 def moments(values: pl.Series) -> pl.Series:
     """Moments (UTC, microseconds) as text, 1999-12-31T23:59:59.000000Z; null stays null."""
     stamps = values.dt.timestamp("us")
-    inside = stamps.drop_nulls().is_between(_FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1)
-    if len(values) <= _FEW or not inside.all():
-        return values.dt.strftime(_MOMENT)
+    first, last = _FIRST_DAY * _DAY, (_LAST_DAY + 1) * _DAY - 1
+    if len(values) <= _FEW or not stamps.drop_nulls().is_between(first, last).all():
+        return values.dt.strftime(MOMENT)
     micros = stamps.fill_null(0).to_numpy()
     # NumPy divides by one number many times as fast as it finds rests.
     days, seconds, millis = micros // _DAY, micros // 1_000_000, micros // 1000

@@ -11,7 +11,8 @@ import numpy.typing as npt
 import orjson
 import polars as pl
 
-_MOMENT = "%Y-%m-%dT%H:%M:%S%.6fZ"
+from datarail.iso_texts import MOMENT
+
 #: Up to this many texts are looked at one by one: cheaper than to reach their buffer.
 _FEW = 64
 
@@ -21,7 +22,7 @@ def text_of(name: str, kind: pl.DataType) -> pl.Expr:
     if kind == pl.String:
         return pl.col(name)
     if isinstance(kind, pl.Datetime):
-        return pl.col(name).dt.strftime(_MOMENT)
+        return pl.col(name).dt.strftime(MOMENT)
     return pl.col(name).cast(pl.String)
 
 

@@ -69,14 +69,8 @@ class Batch:
     def append(self, **_: Any) -> None:
         """Nothing more goes in: aiokafka takes a None as full."""
 
-    def close(self) -> None:
-        """It always is."""
-
     def closed(self) -> bool:
         return True
-
-    def size(self) -> int:
-        return len(self._build())
 
     def record_count(self) -> int:
         return self._count
@@ -151,7 +145,7 @@ def _varint(number: int) -> bytes:
 
 
 _VARINTS = [_varint(number) for number in range(-1, _KNOWN)]
-_VARINT = pa.array(_VARINTS, pa.large_binary())
+_VARINT_COLUMN = pa.array(_VARINTS, pa.large_binary())
 #: The begin of the n-th record of a batch: no attributes, no difference in time, n.
 _BEGIN = pa.array([b"\0\0" + written for written in _VARINTS[1:]], pa.large_binary())
 _NOTHING, _NO_HEADERS = pa.scalar(b"", pa.large_binary()), pa.scalar(b"\0", pa.large_binary())
@@ -187,7 +181,7 @@ def _sizes(lengths: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
 
 def _varints(numbers: npt.NDArray[np.int64]) -> pa.LargeBinaryArray:
     if numbers.max() < _KNOWN:
-        return _VARINT.take(pa.array(numbers + 1))
+        return _VARINT_COLUMN.take(pa.array(numbers + 1))
     return pa.array([varint(number) for number in numbers.tolist()], pa.large_binary())
 
 

@@ -22,7 +22,7 @@ from streams.batches import Batch, Pairs, batches
 
 #: Microseconds since 1970, by row.
 Commits = npt.NDArray[np.int64] | list[int]
-#: In the place of a car that is written.
+#: In the place of a car that is aboard.
 NO_CAR = pa.RecordBatch.from_arrays([], [])
 
 _TRUNCATE = ord("t")
@@ -32,7 +32,7 @@ _TRUNCATE = ord("t")
 class Made:
     """One car made ready: its entry in the manifest, and what goes elsewhere.
 
-    car: until it is written, then NO_CAR. commits: of its rows. tells: as tells_its_records.
+    car: until it is aboard, then NO_CAR. commits: of its rows. tells: of it, tells_its_records.
     records, packed: of its clean changes; the one of a handful, the other of many.
     """
 
@@ -45,14 +45,14 @@ class Made:
     held: tuple[list[bytes], list[bytes]] = ([], [])
     held_by_rule: Counter[str] | None = None
     missing: tuple[str, ...] = ()
-    written: bytes = b""
     tells: bool = False
 
-    def board(self) -> None:
-        """Write the car as it stands in the train, and let go of it: those made ready next, and what
-        waits for Kafka, need the memory."""
-        self.written, self.tells = write_car(self.entry, self.car), tells_its_records([self.car])
+    def board(self) -> bytes:
+        """The car as it stands in the train. It is let go of: those made ready next, and what waits for
+        Kafka, need the memory."""
+        written, self.tells = write_car(self.entry, self.car), tells_its_records([self.car])
         self.car = NO_CAR
+        return written
 
 
 @dataclass(slots=True)

@@ -35,7 +35,7 @@ _MANY = 2048
 _MOST_SETS = 64
 
 _NULL = pl.lit("null")
-#: What Polars' json_encode would take four times as long for; and of UTC Flink and others know only Z.
+#: What Polars' json_encode takes longer for; and it would write +00:00 for UTC, of which Flink knows only Z.
 _SPELLED = {"date": dates, "timestamp": moments}
 _META = ["_op", "_lane", "_epoch", "_pos", "_idx", "_part", "_xid", "_commit"]
 

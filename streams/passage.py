@@ -92,12 +92,13 @@ class Passage:
                 else:
                     parts.append((way, run))
         made: list[Made] = []
+        written: list[bytes] = []
         for each in self._held_whole(parts) if hold else self._made(parts):
-            each.board()
+            written.append(each.board())
             made.append(each)
-        for each in self._lost(opened, made, at):
-            each.board()
-            made.append(each)
+        lost = self._lost(opened, made, at)
+        written += [each.board() for each in lost]
+        made += lost
         seq = {lane: (last + 1, last) for lane, last in passed.seq.items()}
         seq |= merge_seq(each.seq for each in opened)
         manifest = Manifest(
@@ -109,7 +110,7 @@ class Passage:
             last=passed.last,
             raw=(opened[0].raw[0], opened[-1].raw[1]),
         )
-        value, headers = assemble(manifest, [each.written for each in made])
+        value, headers = assemble(manifest, written)
         kept = [pair for each in opened for pair in each.quarantined]
         return Departure(value, headers, manifest, made, kept)
 

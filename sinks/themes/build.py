@@ -246,21 +246,18 @@ def held_flag(version: bytes, commit: int) -> bytes:
 
 def theme_keys_of(value: bytes) -> list[str | None]:
     """The theme keys in a local contribution; none of a deleted one."""
-    if not is_there(value):
-        return []
     keys: list[str | None] = orjson.loads(_listed(value))
     return keys
 
 
 def theme_keys_of_all(values: Iterable[bytes]) -> list[list[str | None]]:
     """The same of many."""
-    listed = [_listed(value) if is_there(value) else b"[]" for value in values]
-    found: list[list[str | None]] = orjson.loads(b"[" + b",".join(listed) + b"]")
+    found: list[list[str | None]] = orjson.loads(b"[" + b",".join(map(_listed, values)) + b"]")
     return found
 
 
 def _listed(value: bytes) -> bytes:
-    return without_memory(value)[VERSION_WIDTH + 1 :].partition(b"\t")[0]
+    return without_memory(value)[VERSION_WIDTH + 1 :].partition(b"\t")[0] if is_there(value) else b"[]"
 
 
 def homeless_texts(value: bytes) -> list[bytes]:

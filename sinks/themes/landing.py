@@ -174,7 +174,7 @@ def _withdraw(
             if theirs and (former := theirs[number]) is not None and former != new
         ]
         for at, source_key, theme_key in gone:
-            kept = _left_out(reduced, built.texts[number], at, source_key, feed) if reduced.left_out else None
+            kept = _left_out(reduced, built.texts[number], at, source_key, feed)
             landing.changes.append(withdrawn(feed, theme_key, source_key, values[at][:VERSION_WIDTH], kept))
 
 
