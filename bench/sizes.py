@@ -13,6 +13,7 @@ from bench.report import Report
 class Size:
     """rows: of all tables together before the first change; changes: of one backlog; runs: repeats.
 
+    warming_seconds: of a light load before the first backlog.
     seconds: of one latency run, after so many to warm_up; rates: of those, rows a second and rows a commit.
     transactions: rows in one, each a backlog of its own.
     steady_…: of the search for the highest rate: seconds of a load, the first and the most tried in
@@ -26,6 +27,7 @@ class Size:
     one_rows: int = 1_000_000
     changes: int = 400_000
     runs: int = 3
+    warming_seconds: float = 90.0
     seconds: float = 10.0
     warm_up: float = 10.0
     rates: tuple[tuple[int, int], ...] = ((100, 1), (1000, 1), (10_000, 10))
@@ -49,6 +51,7 @@ QUICK = Size(
     one_rows=64_000,
     changes=60_000,
     runs=1,
+    warming_seconds=4.0,
     seconds=6.0,
     warm_up=4.0,
     rates=((1000, 1),),

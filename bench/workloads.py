@@ -8,17 +8,22 @@ from statistics import median
 
 from bench import backpressure, capturing, draining, growth, latency, outage, steady
 from bench.backlog import Backlog
+from bench.load import load
 from bench.rail import Rail
 from bench.say import say
 from bench.sizes import Bench
 from examples.city.wide_rows import Shape
 
+#: Commits a second. A line in service has had them for long; by its many small requests Java learns what of
+#: the broker it should compile.
+WARMING_RATE = 100.0
 Step = Callable[[Bench, Rail, Backlog, str], None]
 
 
 def drains(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
-    """Mixed backlogs, after one that warms up."""
+    """Mixed backlogs, after a light load and one that warm up."""
     say(f"{name}: warming up")
+    load(rail, backlog, WARMING_RATE, bench.size.warming_seconds)
     draining.drain(rail, backlog, bench.size.changes // 4)
     for turn in range(bench.size.runs):
         say(f"{name}: draining a backlog of {bench.size.changes:,} changes, {turn + 1} of {bench.size.runs}")

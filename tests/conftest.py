@@ -24,6 +24,8 @@ os.environ.setdefault("DATARAIL_SOFTWARE", str(REPOSITORY / ".datarail" / "softw
 _WORKER = int(os.environ.get("PYTEST_XDIST_WORKER", "gw0").removeprefix("gw"))
 _SHARE = len(ports.SPARE_PORTS) // int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
 ports.SPARE_PORTS = ports.SPARE_PORTS[_WORKER * _SHARE : (_WORKER + 1) * _SHARE]
+# Brokers of some minutes: what Java's second compiler brings would come after they are gone.
+os.environ.setdefault("JDK_JAVA_OPTIONS", "-XX:TieredStopAtLevel=1")
 # What may go wrong with partitions needs two of them.
 os.environ.setdefault("DATARAIL_PARTITIONS", "2")
 

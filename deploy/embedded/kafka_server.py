@@ -96,9 +96,6 @@ def prepare(settings: Settings, ports: Mapping[str, int], software: Software) ->
     options = (
         # Serial: on 2 cores measured 40 MB smaller than G1 at the same CPU and the same p99.
         *("-Xms256m", "-Xmx512m", "-XX:+UseSerialGC"),
-        # The broker moves bytes; what the second compiler gains it spends, for minutes, on a core that
-        # the line needs: 37 → 17 % of a core at 1,000 rows/s, 4.4–9 → 3–4 µs a row draining, 65 MB less.
-        "-XX:TieredStopAtLevel=1",
         *("-XX:+ExitOnOutOfMemoryError", "-Djava.awt.headless=true"),
     )
     return Program(
