@@ -78,7 +78,7 @@ def down(settings: Settings, progress: Progress = lambda line: None) -> None:
             progress(f"stopping {sum(info['pid'] > 0 for info in known.values())} processes …")
             supervision.stop(settings, [name for name in known if name not in servers.SERVERS])
             supervision.stop(settings, [name for name in known if name in servers.SERVERS])
-            supervision.end(settings)
+        supervision.end(settings)
         orphans.end(settings.home, _postmaster(settings))
         (settings.home / "run" / "supervisord.pid").unlink(missing_ok=True)
 

@@ -25,6 +25,8 @@ from deploy.program import Program, supervisor_conf
 LONGEST_SOCKET = 90
 
 UP = ("STARTING", "RUNNING", "BACKOFF")
+#: It does not answer; or it answers every question that it is ending.
+_NOT_THERE = (OSError, http.client.HTTPException, Fault)
 
 
 def socket_path(settings: Settings) -> Path:
@@ -67,12 +69,12 @@ def rpc(settings: Settings) -> Any:
 
 
 def is_running(settings: Settings) -> bool:
-    """Whether this line's supervisor answers."""
+    """Whether this line's supervisor answers, and is not about to end."""
     if not (settings.home / "run").is_dir():
         return False
     try:
         return bool(rpc(settings).getState()["statename"] == "RUNNING")
-    except (OSError, http.client.HTTPException):
+    except _NOT_THERE:
         return False
 
 
@@ -101,7 +103,7 @@ def processes(settings: Settings) -> dict[str, dict[str, Any]]:
     """What the supervisor says of each program, by name; empty when it is not running."""
     try:
         return {info["name"]: info for info in rpc(settings).getAllProcessInfo()}
-    except (OSError, http.client.HTTPException):
+    except _NOT_THERE:
         return {}
 
 
@@ -170,11 +172,15 @@ def adopt(settings: Settings) -> tuple[list[str], list[str], list[str]]:
 
 
 def end(settings: Settings) -> None:
-    """End the supervisor itself; its programs should be stopped before."""
+    """End the supervisor itself; its programs should be stopped before. One that is ending already, because
+    it was told so by somebody else, is waited for."""
     pid_file = settings.home / "run" / "supervisord.pid"
     try:
         rpc(settings).shutdown()
-    except (OSError, http.client.HTTPException, Fault):
+    except Fault as fault:
+        if fault.faultCode != Faults.SHUTDOWN_STATE:
+            raise Terminal(str(fault.faultString), part="supervisord") from None
+    except (OSError, http.client.HTTPException):
         return
     deadline = time.monotonic() + 60
     while time.monotonic() < deadline and (is_running(settings) or pid_file.exists()):

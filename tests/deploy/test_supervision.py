@@ -100,6 +100,23 @@ def test_down_leaves_nothing(running: Settings) -> None:
     line.down(running)
 
 
+def test_down_waits_for_a_supervisor_that_is_ending_already(running: Settings) -> None:
+    pid_file = running.home / "run" / "supervisord.pid"
+    slow = Program(name="slow", command=("/bin/sh", "-c", "trap '' TERM; sleep 2"), folder=running.folder)
+    supervision.write_conf(running, [sleeper(running, "one"), slow])
+    supervision.adopt(running)
+    supervision.start(running, ["slow"])
+    before = pids(running)
+    time.sleep(0.2)  # until the shell has set its trap
+    os.kill(int(pid_file.read_text()), signal.SIGTERM)
+    while supervision.is_running(running):
+        time.sleep(0.01)
+    assert pid_file.exists() and alive(before["slow"])
+    assert line.parts(running) == []
+    line.down(running)
+    assert not pid_file.exists() and not any(alive(pid) for pid in before.values())
+
+
 def test_down_ends_what_a_killed_supervisor_left(running: Settings) -> None:
     before = list(pids(running).values())
     time.sleep(0.3)
