@@ -9,6 +9,7 @@ from typing import Protocol, TypeVar
 
 import pyarrow as pa
 
+from datarail.neighbours import no_more_than
 from datarail.train import Car, as_batches
 from sinks.latest import Latest, latest
 from sinks.latest_few import FewLatest, latest_few
@@ -44,7 +45,8 @@ def last_of_each(
     size is never in memory reduced as a whole.
     """
     ready: list[deque[tuple[str, Reduced]]] = [deque() for _ in batches]
-    slices = _slices([cars for _, cars in batches], at_once)
+    all_cars = ((batch, *some) for batch, (_, cars) in enumerate(batches) for some in cars.items())
+    slices = no_more_than(all_cars, _rows, at_once)
 
     def reduce_some() -> None:
         some = next(slices, [])
@@ -68,17 +70,5 @@ def last_of_each(
     return [of(batch) for batch in range(len(batches))]
 
 
-def _slices(batches: Sequence[Mapping[str, Sequence[Car]]], at_once: int) -> Iterator[list[_Cars]]:
-    """Number of the batch, resource and cars, some at a time, in order."""
-    some: list[_Cars] = []
-    rows = 0
-    for batch, by_resource in enumerate(batches):
-        for resource, cars in by_resource.items():
-            more = sum(car.num_rows for car in cars)
-            if some and rows + more > at_once:
-                yield some
-                some, rows = [], 0
-            some.append((batch, resource, cars))
-            rows += more
-    if some:
-        yield some
+def _rows(cars: _Cars) -> int:
+    return sum(car.num_rows for car in cars[2])

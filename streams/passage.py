@@ -15,6 +15,7 @@ from datarail import topics
 from datarail.columns import raw_schema
 from datarail.contract import Contract
 from datarail.errors import ContractError
+from datarail.neighbours import until_enough
 from datarail.position import Lane
 from datarail.small_car import COMMIT, OP, SmallCar, of_batch
 from datarail.train import CarEntry, Manifest, Train, assemble, merge_seq
@@ -136,7 +137,8 @@ class Passage:
     def _made(self, parts: Sequence[_Part]) -> Iterator[Made]:
         """Cars made ready, in order; what streams.few has not cleaned is cleaned together."""
         rest = ((way, batch_of(run)) for way, run in parts if not is_cleaned(run))
-        ready = (made for some in _together(rest) for made in self._all(some))
+        together = until_enough(rest, lambda car: car[1].num_rows, _ENOUGH)
+        ready = (made for some in together for made in self._all(some))
         for way, run in parts:
             if not isinstance(run, SmallCar):
                 yield from next(ready)
@@ -257,20 +259,6 @@ class Passage:
 
 def _too_large(size: int) -> str:
     return f"{size}字节，超过一条消息的上限{LARGEST_RECORD}字节"
-
-
-def _together(cars: Iterable[tuple[_Way, pa.RecordBatch]]) -> Iterator[list[tuple[_Way, pa.RecordBatch]]]:
-    """Neighbours, until they have enough rows that what an expression costs to begin is little."""
-    some: list[tuple[_Way, pa.RecordBatch]] = []
-    rows = 0
-    for way, car in cars:
-        some.append((way, car))
-        rows += car.num_rows
-        if rows >= _ENOUGH:
-            yield some
-            some, rows = [], 0
-    if some:
-        yield some
 
 
 def _carried(way: _Way, car: pa.RecordBatch) -> Made:

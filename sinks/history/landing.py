@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -11,6 +11,7 @@ import numpy.typing as npt
 import pyarrow as pa
 
 from datarail.columns import WRITTEN
+from datarail.neighbours import no_more_than
 from datarail.small_car import Shape, SmallCar, to_batch
 from datarail.topics import station_of
 from sinks.clickhouse import ClickHouse
@@ -60,19 +61,6 @@ def _piece(rows: pa.RecordBatch, origins: Sequence[tuple[Arrival, int]]) -> _Pie
     )
 
 
-def _blocks(pieces: Iterable[_Piece]) -> Iterator[list[_Piece]]:
-    """Pieces of a table together, up to BLOCK_ROWS rows. The same pieces are cut in the same places."""
-    block: list[_Piece] = []
-    rows = 0
-    for piece in pieces:
-        if block and rows + piece.rows.num_rows > BLOCK_ROWS:
-            yield block
-            block, rows = [], 0
-        block.append(piece)
-        rows += piece.rows.num_rows
-    yield block
-
-
 def _table(pieces: Sequence[_Piece], schema: pa.Schema) -> pa.Table:
     rows = pa.Table.from_batches([piece.rows for piece in pieces], schema)
     partitions = np.concatenate([piece.partitions for piece in pieces])
@@ -102,7 +90,9 @@ class HistoryLanding:
             gathered.setdefault((table, piece.rows.schema), []).append(piece)
         for (table, schema), pieces in gathered.items():
             shape = f"{zlib.crc32(str(schema).encode()):08x}"
-            for number, some in enumerate(_blocks(pieces)):
+            # The same pieces are cut in the same places: their tokens tell them.
+            cut = no_more_than(pieces, lambda piece: piece.rows.num_rows, BLOCK_ROWS)
+            for number, some in enumerate(cut):
                 yield Block(table, _table(some, schema), f"{shape}/{number}" if number else shape)
 
     def prepare(self, store: ClickHouse, block: Block) -> None:

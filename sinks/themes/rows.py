@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple
 
 import polars as pl
 import pyarrow as pa
 
 from datarail.columns import column
+from datarail.neighbours import until_enough
 from datarail.small_car import typed
 from sinks.latest_few import FewRow
 from sinks.themes.build import pl_type
 from sinks.themes.plan import FeedPlan, ResourcePlan
 
-T = TypeVar("T")
 _UTC = pa.timestamp("us", "UTC")
 #: Rows of one block: each is in memory three times over while it is made and sent.
 BLOCK_ROWS = 30_000
@@ -112,20 +112,10 @@ def table_rows(rows: Sequence[Rows]) -> pl.DataFrame:
 def blocks(rows: Iterable[Sequence[Rows]], few: Sequence[Few]) -> Iterator[pl.DataFrame]:
     """All rows of one store, in blocks for an insert each. rows: those of one feed and partition
     together. A block is made when it is asked for: what waits is in memory already."""
-    frames = (table_rows(some) for each in rows for some in _cut(each, lambda rows: rows.frame.height))
-    for some in _cut(chain(frames, few_rows(few)), lambda frame: frame.height):
+    frames = (
+        table_rows(some)
+        for each in rows
+        for some in until_enough(each, lambda rows: rows.frame.height, BLOCK_ROWS)
+    )
+    for some in until_enough(chain(frames, few_rows(few)), lambda frame: frame.height, BLOCK_ROWS):
         yield pl.concat(some, how="diagonal")
-
-
-def _cut(items: Iterable[T], height: Callable[[T], int]) -> Iterator[list[T]]:
-    """Neighbours together until they have a block's rows."""
-    part: list[T] = []
-    rows = 0
-    for item in items:
-        part.append(item)
-        rows += height(item)
-        if rows >= BLOCK_ROWS:
-            yield part
-            part, rows = [], 0
-    if part:
-        yield part
