@@ -36,17 +36,17 @@ class Broker:
             kafka_server.properties(ports, folder / "kafka")
             + _secured(self.ports, authority.file, authority.issue("broker").both)
         )
-        fast = ("-Xmx256m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1")
+        small = ("-Xmx256m", "-XX:+UseSerialGC")
         cluster = base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")
         users = [
             f"--add-scram={kind}=[name={USER},password={PASSWORD}]"
             for kind in ("SCRAM-SHA-256", "SCRAM-SHA-512")
         ]
-        tool = kafka_server.java(software, "kafka.tools.StorageTool", *fast)
+        tool = kafka_server.java(software, "kafka.tools.StorageTool", *small)
         words = ("format", f"--cluster-id={cluster}", "--config", str(conf), *users)
         done = subprocess.run((*tool, *words), capture_output=True, text=True)
         assert done.returncode == 0, done.stderr or done.stdout
-        command = (*kafka_server.java(software, "kafka.Kafka", *fast), str(conf))
+        command = (*kafka_server.java(software, "kafka.Kafka", *small), str(conf))
         self._started = Started(command, folder / "kafka.log")
         # It listens when it is ready and not before.
         place = ("127.0.0.1", self.ports["SCRAM"])
