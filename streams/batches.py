@@ -48,8 +48,10 @@ class Records(NamedTuple):
         """Those of them that pass."""
         return self if passes.all() else Records(*(column.filter(pl.Series(passes)) for column in self))
 
-    def longest(self) -> int:
-        """Bytes of the longest value, 0 without any."""
+    def longest(self, limit: int) -> int:
+        """Bytes of the longest value, where one may be longer than the limit; else 0."""
+        if self.values.estimated_size() <= limit:  # all together
+            return 0
         return int(self.values.str.len_bytes().max() or 0)  # type: ignore[arg-type]
 
     def pairs(self) -> Pairs:

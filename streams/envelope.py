@@ -66,9 +66,10 @@ class Envelope:
         keys = frame.get_column("_key")
         if not frame.height:
             return Records(keys, keys)
-        frame = frame.with_columns([
-            spelled(frame.get_column(column(item))).alias(column(item)) for item, spelled in self._spelled
-        ])  # fmt: skip
+        frame = frame.clone()
+        for item, spelled in self._spelled:
+            place = frame.get_column_index(column(item))
+            frame.replace_column(place, spelled(frame.to_series(place)).alias(column(item)))
         ops = frame.get_column("_op").to_numpy()
         gone = (ops == _DELETE) | (ops == _TRUNCATE)
         if not gone.any():
@@ -82,7 +83,7 @@ class Envelope:
         order = np.arange(frame.height)
         order[away] = frame.height + np.arange(len(away))
         values = self._changed(frame, at, unchanged).append(self._gone(frame[self._taken][away], at))
-        return Records(keys, values.gather(order))
+        return Records(keys, values[order])
 
     def few(self, car: SmallCar, at: int) -> Pairs:
         """The same of a small clean car without truncates (streams.few)."""

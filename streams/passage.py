@@ -232,8 +232,8 @@ class Passage:
             left_out = None if unchanged is None else unchanged[some]
             records = self._envelopes[way.resource].records(cleaned.frame[some], way.at // 1000, left_out)
             records = records.only(passes[some])
-            if records.longest() > LARGEST_RECORD:
-                raise TooLarge(_too_large(records.longest()))
+            if (longest := records.longest(LARGEST_RECORD)) > LARGEST_RECORD:
+                raise TooLarge(_too_large(longest))
             yield records
 
     def _lost(self, opened: Iterable[Opened], made: list[Made], at: int) -> list[Made]:

@@ -36,7 +36,7 @@ def both(pairs: Pairs) -> list[list[Batch]]:
     values = [value.decode() for value in pairs.values]
     columns = Records(pl.Series(keys, dtype=pl.String), pl.Series(values, dtype=pl.String))
     assert columns.pairs() == pairs
-    assert columns.longest() == max(map(len, pairs.values), default=0)
+    assert columns.longest(0) == max(map(len, pairs.values), default=0)
     return [list(batches(pairs, AT)), list(packed(columns, AT))]
 
 
