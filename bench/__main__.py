@@ -59,7 +59,7 @@ def main() -> int:
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
     group = parser.add_mutually_exclusive_group()
-    group.add_argument("--quick", action="store_true", help="some four minutes, one run: does it work?")
+    group.add_argument("--quick", action="store_true", help="some five minutes, one run: does it work?")
     group.add_argument("--full", action="store_true", help="larger, longer, growth too; hours")
     parser.add_argument(
         "--only",

@@ -128,7 +128,7 @@ def beside(figures: Figures) -> str:
     who = dict.fromkeys(word for name in names for word in figures.under(f"{name}.beside."))
     rows = [["the line, servers included", *whole]]
     rows += [[each, *(figures.told(f"{name}.beside.{each}") for name in names)] for each in who]
-    heads = [f"{int(name.rpartition('.')[2]):,} rows/s" for name in names]
+    heads = [f"{line}, {int(rate):,} rows/s" for line, _, rate in (name.split(".") for name in names)]
     return table(["% of a core", *heads], rows if names else [])
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from functools import partial
 from statistics import median
 
@@ -12,6 +13,7 @@ from bench.load import load
 from bench.rail import Rail
 from bench.say import say
 from bench.sizes import Bench
+from examples.city.wide import SHAPES
 from examples.city.wide_rows import Shape
 
 #: Commits a second. A line in service has had them for long; by its many small requests Java learns what of
@@ -105,6 +107,12 @@ def one(bench: Bench, *steps: Step) -> None:
     _line(bench, "one", 1, bench.size.one_rows, steps, ("resident",))
 
 
+def few(bench: Bench) -> None:
+    """A table of each shape: latency where a departure has few cars."""
+    size = replace(bench.size, rates=tuple(rate for rate in bench.size.rates if rate[1] == 1))
+    wide(replace(bench, resources=len(SHAPES), size=size), latencies)
+
+
 def capture(bench: Bench) -> None:
     """One table to the raw topic, streams and sinks stopped; they are started for the audit."""
     say("capture: source → raw trains alone")
@@ -121,6 +129,7 @@ def capture(bench: Bench) -> None:
 
 ALL: dict[str, Callable[[Bench], None]] = {
     "wide": lambda bench: wide(bench, drains, latencies, rates, outages, pressure),
+    "few": few,
     "one": lambda bench: one(bench, drains, kinds),
     "capture": capture,
 }

@@ -184,10 +184,14 @@ def test_the_document_takes_its_figures_from_the_file() -> None:
     for name, unit in (("one.drain.landed", "rows/s"), ("one.drain.cpu.kafka", "CPU s per million rows")):
         report.add(name, unit, 1234.0, 5678.0)
     report.add("one.latency.1000.raw.p50", "ms", 7.25)
+    report.add("wide3.latency.100.beside.probe", "% of a core", 2.0)
+    report.add("wide32.latency.100.beside.probe", "% of a core", 3.0)
     figures = Figures(report.document())
     made = blocks(figures, None)
     assert "1,234 – 5,678" in made["throughput"]
     assert "| one, 1,000 rows/s → raw train | 7.25 |" in made["latency"]
+    assert "| % of a core | wide3, 100 rows/s | wide32, 100 rows/s |" in made["beside"]
+    assert "| probe | 2 | 3 |" in made["beside"]
     text = "a\n<!-- figures latency -->\nold\n<!-- end -->\n<!-- figures peers -->\nkept\n<!-- end -->\n"
     assert "old" not in filled(text, made)
     assert "kept" in filled(text, made)
