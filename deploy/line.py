@@ -43,6 +43,7 @@ def up(settings: Settings, only_servers: bool = False, progress: Progress = lamb
         (settings.home / folder).mkdir(parents=True, exist_ok=True)
     with _alone(settings):
         if not supervision.is_running(settings):
+            supervision.let_end(settings)
             left = orphans.end(settings.home, _postmaster(settings))
             if left:
                 progress(f"ended {len(left)} processes that a killed supervisor had left")

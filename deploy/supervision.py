@@ -174,7 +174,6 @@ def adopt(settings: Settings) -> tuple[list[str], list[str], list[str]]:
 def end(settings: Settings) -> None:
     """End the supervisor itself; its programs should be stopped before. One that is ending already, because
     it was told so by somebody else, is waited for."""
-    pid_file = settings.home / "run" / "supervisord.pid"
     try:
         rpc(settings).shutdown()
     except Fault as fault:
@@ -182,6 +181,21 @@ def end(settings: Settings) -> None:
             raise Terminal(str(fault.faultString), part="supervisord") from None
     except (OSError, http.client.HTTPException):
         return
-    deadline = time.monotonic() + 60
+    _wait_ended(settings)
+
+
+def let_end(settings: Settings) -> None:
+    """Wait for a supervisor that is ending, because it was told so by somebody else."""
+    try:
+        rpc(settings).getState()
+    except Fault:
+        _wait_ended(settings)
+    except (OSError, http.client.HTTPException):
+        return
+
+
+def _wait_ended(settings: Settings, seconds: float = 60) -> None:
+    pid_file = settings.home / "run" / "supervisord.pid"
+    deadline = time.monotonic() + seconds
     while time.monotonic() < deadline and (is_running(settings) or pid_file.exists()):
         time.sleep(0.05)

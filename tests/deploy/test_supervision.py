@@ -100,7 +100,8 @@ def test_down_leaves_nothing(running: Settings) -> None:
     line.down(running)
 
 
-def test_down_waits_for_a_supervisor_that_is_ending_already(running: Settings) -> None:
+def ending(running: Settings) -> dict[str, int]:
+    """Its supervisor is ending, and a slow program holds it up. What ran, by name."""
     pid_file = running.home / "run" / "supervisord.pid"
     slow = Program(name="slow", command=("/bin/sh", "-c", "trap '' TERM; sleep 2"), folder=running.folder)
     supervision.write_conf(running, [sleeper(running, "one"), slow])
@@ -112,9 +113,23 @@ def test_down_waits_for_a_supervisor_that_is_ending_already(running: Settings) -
     while supervision.is_running(running):
         time.sleep(0.01)
     assert pid_file.exists() and alive(before["slow"])
+    return before
+
+
+def test_down_waits_for_a_supervisor_that_is_ending_already(running: Settings) -> None:
+    before = ending(running)
     assert line.parts(running) == []
     line.down(running)
-    assert not pid_file.exists() and not any(alive(pid) for pid in before.values())
+    assert not (running.home / "run" / "supervisord.pid").exists()
+    assert not any(alive(pid) for pid in before.values())
+
+
+def test_up_waits_for_a_supervisor_that_is_ending(running: Settings) -> None:
+    before = ending(running)
+    supervision.let_end(running)
+    assert not (running.home / "run" / "supervisord.pid").exists()
+    assert not any(alive(pid) for pid in before.values())
+    supervision.let_end(running)  # nobody answers: nothing to wait for
 
 
 def test_down_ends_what_a_killed_supervisor_left(running: Settings) -> None:
