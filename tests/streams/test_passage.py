@@ -16,7 +16,7 @@ from datarail.errors import BadRecord
 from datarail.position import Lane
 from datarail.small_car import SmallCar
 from datarail.train import Train, decode, encode, read_manifest
-from streams import passage, quarantine
+from streams import making, quarantine
 from streams.clean import Cleaner
 from streams.departure import Departure
 from streams.marks import Gap, Passed
@@ -225,7 +225,7 @@ class Panicking(Cleaner):
 
 def test_a_panic_holds_the_row_at_fault_and_no_other(monkeypatch: pytest.MonkeyPatch) -> None:
     assert not issubclass(pl.exceptions.PanicException, Exception)
-    monkeypatch.setattr(passage, "Cleaner", Panicking)
+    monkeypatch.setattr(making, "Cleaner", Panicking)
     monkeypatch.setattr(Form, "small", False)  # small cars in which all is well do not come there
     departure, clean = depart([record(people(9))])
     rows = [
@@ -262,7 +262,7 @@ def test_halves_cover_together_what_the_whole_did() -> None:
 
 
 def test_a_change_too_large_as_json_is_held_alone(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(passage, "LARGEST_RECORD", 2000)
+    monkeypatch.setattr(making, "LARGEST_RECORD", 2000)
     monkeypatch.setattr(quarantine, "LARGEST_RECORD", 2000)
     rows = [GOOD | {"id": str(i), "remark": "长" * (1100 if i == 3 else 1)} for i in range(1, 6)]
     departure, clean = depart([record(car(rows))])
@@ -335,8 +335,8 @@ def test_small_cars_stay_small_where_all_is_well() -> None:
 def test_records_of_many_rows_are_told_in_order_beside_those_of_a_handful(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setattr(passage, "_WRITTEN", 100)
-    monkeypatch.setattr(passage, "_ONE_BY_ONE", 50)
+    monkeypatch.setattr(making, "_WRITTEN", 100)
+    monkeypatch.setattr(making, "_ONE_BY_ONE", 50)
     many = [(BAD if i in (5, 100, 101) else GOOD) | {"id": str(i)} for i in range(3, 303)]
     rest = [name for name in GOOD if name != "remark"]  # a changed schema begins another car
     records = [
