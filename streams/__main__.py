@@ -11,7 +11,6 @@ import time
 from collections.abc import Mapping
 
 import faust
-import uvloop
 
 from datarail import metrics
 from datarail.contract import Contract
@@ -46,8 +45,6 @@ def main() -> int:
     except Terminal as error:
         log.critical("%s", error)
         return 1
-    # Faust and its consumer have a loop each, on two threads, and several turns of both for every train.
-    uvloop.install()
     log.info("cleaning for %s", ", ".join(contracts))
     worker = faust.Worker(app, loglevel="WARNING", override_logging=False, quiet=True, redirect_stdouts=False)
     try:
