@@ -118,6 +118,7 @@ class Making:
         return [made]
 
     def few_made(self, way: Way, car: SmallCar) -> Made:
+        """A small clean car made ready, as streams.few cleaned it or as it stands in a clean train."""
         held = car.shape.key + 1
         passing = [row for row in car.rows if not row[held]]
         commits = [row[COMMIT] for row in car.rows]
