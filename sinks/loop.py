@@ -16,6 +16,7 @@ from datarail.settings import Settings
 from sinks.consumer import Partitions, commit, open_consumer
 from sinks.feeds import TRAINS, Feed, Record
 from sinks.fetching import Fetched, Fetching
+from sinks.lateness import FRESH, caught_up
 from sinks.passing import moved_on, new_in
 from sinks.port import Arrival, Beside, Early, Sink
 from sinks.registry import group
@@ -27,7 +28,6 @@ T = TypeVar("T")
 
 #: What a sink is handed at once, at most, in rows and in bytes as they were in Kafka; one train may be more.
 ROWS, BYTES = 65_536, 16 << 20
-FLUSH_EVERY = 1.0
 #: A poll that brings nothing for so many seconds: there is no more. Longer than a patient fetch.
 _LULL, _ASIDE = 0.4, 0.1
 _FIRST_WAIT, _LONGEST_WAIT = 0.1, 5.0
@@ -55,6 +55,7 @@ class Loop:
         self.stranded: dict[TopicPartition, str] = {}
         self.unflushed: list[Cargo] = []
         self.unflushed_since: float | None = None
+        self.caught_up = True  # by what was written last
         self.show_again: float | None = None
 
     def run(self) -> None:
@@ -102,16 +103,16 @@ class Loop:
 
     @property
     def _flush_every(self) -> float:
-        return getattr(self.sink, "flush_every", FLUSH_EVERY)
+        return getattr(self.sink, "flush_every", FRESH)
 
     def _flush_after(self, polled: bool) -> float:
         """Seconds from the first unflushed train to the flush. Larger blocks are for a sink that is
-        behind: with no more to come, none is waited for."""
+        behind: with no more to come none is waited for, and none once what comes is not late."""
         every = self._flush_every
-        if polled:
-            return every
         if not getattr(self.sink, "late", False):
-            return FLUSH_EVERY
+            return every if polled else FRESH
+        if polled:
+            return FRESH if self.caught_up else every
         return every if self.upstream.more() else 0.0
 
     def _age(self) -> float:
@@ -121,11 +122,11 @@ class Loop:
         """Seconds a poll may wait."""
         if getattr(self.sink, "late", False):
             return _ASIDE  # whether more is on its way is asked in between
-        least = _LULL if self._flush_every > FLUSH_EVERY else 0.0
+        least = _LULL if self._flush_every > FRESH else 0.0
         most = 0.5
         if self.beside is not None:  # nobody wakes us when a flush has ended
             least, most = max(least, 0.02), 0.1
-        return min(max(FLUSH_EVERY - self._age(), least), most)
+        return min(max(FRESH - self._age(), least), most)
 
     # -- where to go on
 
@@ -231,6 +232,7 @@ class Loop:
     def _write(self, portion: list[tuple[Arrival, int]]) -> None:
         arrivals = [arrival for arrival, _ in portion]
         loads = [load for arrival in arrivals for load in cargo(arrival.train)]
+        self.caught_up = caught_up(arrivals)
         self._insisting(lambda: self.sink.write(arrivals))
         for arrival, size in portion:
             self.upstream.arrived(arrival)

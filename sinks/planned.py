@@ -15,7 +15,6 @@ drop a repeat of what never landed. So after any trouble what is there is looked
 from __future__ import annotations
 
 import logging
-import time
 import uuid
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -29,6 +28,7 @@ from datarail.position import Mark
 from datarail.settings import Settings
 from sinks.clickhouse import ClickHouse, create_database, create_table, literal, quoted
 from sinks.feeds import Feed
+from sinks.lateness import flush_after, lateness
 from sinks.passing import moved_on
 from sinks.port import Arrival
 from sinks.reread import reread
@@ -39,10 +39,6 @@ Place = tuple[str, int]
 #: A buffer is flushed at this size even before its time; bytes as in Kafka, compressed: some
 #: five times as many in memory.
 FULL_ROWS, FULL_BYTES = 200_000, 16 << 20
-#: Seconds from the first unflushed row to the flush: as long as it was late when it came, between
-#: these two. Larger blocks are several times cheaper for the server, and nobody sees a second of
-#: difference in what is late by some.
-FRESH, CATCHING_UP = 1.0, 5.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,18 +88,6 @@ class Landing(Protocol):
     def holds(self, table: str, topic: str) -> bool:
         """Whether the table has rows that came by this topic."""
         ...
-
-
-def lateness(arrival: Arrival) -> float:
-    """Seconds since the first commit that a train brings."""
-    manifest = arrival.train.manifest
-    commits = [entry.first_commit for entry in manifest.cars if entry.first_commit]
-    return time.time() - min(commits, default=manifest.captured) / 1e6
-
-
-def flush_after(late: float, fresh: float = FRESH) -> float:
-    """Seconds to wait with what came so late. fresh: for what was not late at all."""
-    return max(fresh, min(late, CATCHING_UP))
 
 
 class PlannedSink:
@@ -157,7 +141,7 @@ class PlannedSink:
 
     @property
     def late(self) -> bool:
-        return self.flush_every > self.landing.fresh
+        return bool(self._buffer) and self._late > self.landing.fresh
 
     def flush(self) -> dict[Place, Mark]:
         if not self._buffer:

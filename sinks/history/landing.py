@@ -18,7 +18,8 @@ from sinks.clickhouse import ClickHouse
 from sinks.feeds import TRAINS
 from sinks.history import arriving
 from sinks.history.tables import DATABASE, UNCHANGED_ITEMS, Tables, table_name
-from sinks.planned import FRESH, Block, Range
+from sinks.lateness import FRESH
+from sinks.planned import Block, Range
 from sinks.port import Arrival
 
 #: Rows of one insert, unless one car has more: it is in memory three times over while it is made and

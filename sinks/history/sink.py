@@ -11,7 +11,8 @@ from sinks.clickhouse import ClickHouse
 from sinks.history import arriving
 from sinks.history.landing import HistoryLanding
 from sinks.history.tables import table_name
-from sinks.planned import CATCHING_UP, PlannedSink
+from sinks.lateness import CATCHING_UP
+from sinks.planned import PlannedSink
 from sinks.port import Arrival
 
 #: Seconds between landings while all that came is shown, and between two shows.

@@ -24,9 +24,9 @@ from datarail.settings import Settings
 from datarail.themes import Theme
 from sinks.clickhouse import ClickHouse
 from sinks.contributions import ContributionStores
+from sinks.lateness import FRESH, flush_after, lateness
 from sinks.partition import Partition, gathered, mark_after
 from sinks.past import Past
-from sinks.planned import FRESH, flush_after, lateness
 from sinks.port import Arrival
 from sinks.redis_calls import connect
 from sinks.reduced import Reduced

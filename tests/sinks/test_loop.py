@@ -290,6 +290,34 @@ def test_what_is_late_waits_while_raw_trains_are_on_their_way_and_no_longer(
         delete_topic(servers, raw_topic(station))
 
 
+def test_what_is_late_is_flushed_within_a_second_or_two_once_what_comes_is_not(
+    servers: Settings, station: str
+) -> None:
+    create_topic(servers, raw_topic(station))
+    sink, maker = Late(station), Maker(station)
+    before = int((time.time() - 30) * 1e6)
+    comes = [maker.arrival([person(n, commit=before)]) for n in range(4)]
+    for arrival in comes:
+        arrival.train.manifest.raw = (0, 1)
+    send(servers, comes[:2], raw_topic(station))  # the second never comes
+    try:
+        with running(sink, servers):
+            for late in comes:  # all are late: it waits for more
+                send(servers, [late])
+                time.sleep(0.5)
+            assert len(sink.taken) == 4 and sink.flushes == 0
+            for n in range(100):
+                arrival = maker.arrival([person(10 + n)])
+                arrival.train.manifest.raw = (0, 1)
+                send(servers, [arrival])
+                if sink.flushes:
+                    break
+                time.sleep(0.1)
+            assert sink.flushes == 1
+    finally:
+        delete_topic(servers, raw_topic(station))
+
+
 def test_of_a_raw_topic_that_is_gone_nothing_is_on_its_way(servers: Settings, station: str) -> None:
     sink, cleaned = Late(station), Maker(station).arrival([person(0)])
     cleaned.train.manifest.raw = (0, 1)
