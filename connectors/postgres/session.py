@@ -113,7 +113,7 @@ def lost_log(why: str, part: str) -> Terminal:
     return Terminal(
         f"the log the slot stands on is gone, changes were lost: {why}",
         part=part,
-        remedy="start the station once with --resnapshot: it begins a new epoch and reads every table again",
+        remedy="`datarail resume STATION --resnapshot` begins a new epoch and reads every table again",
     )
 
 

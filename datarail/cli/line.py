@@ -74,19 +74,34 @@ def pause(station: StationName, as_json: JsonFlag = False) -> None:
     control.pause(settings, station)
     # The connector looks at its mark about once a second; longer while it comes back to Kafka.
     deadline = time.monotonic() + 60
-    while (states := resource_states(settings, station)) and not states & {"paused"}:
+    while (states := resource_states(settings, station)) and "paused" not in states.values():
         if time.monotonic() > deadline:
             raise Transient(f"{station} has not paused yet", remedy="it will as soon as it reaches Kafka")
         time.sleep(0.3)
     _done(as_json, station, "paused")
 
 
-def resume(station: StationName, as_json: JsonFlag = False) -> None:
+def resume(
+    station: StationName,
+    resnapshot: Annotated[
+        bool,
+        typer.Option(
+            "--resnapshot",
+            help="Do not go on: begin a new epoch and read every table again, as after a lost slot.",
+        ),
+    ] = False,
+    as_json: JsonFlag = False,
+) -> None:
     """Go on reading a paused station where it stopped."""
     settings = Settings.load()
     read_contract(_file(settings, station))
+    if resnapshot:
+        control.resnapshot(settings, station)
     control.resume(settings, station)
-    _done(as_json, station, "resumed")
+    here = next((part for part in line.parts(settings) if part.name == f"connector-{station}"), None)
+    if here is not None and (resnapshot or not here.pid):
+        line.restart(settings, here.name)
+    _done(as_json, station, "reading every table again" if resnapshot else "resumed")
 
 
 def detach(

@@ -18,6 +18,7 @@ from datarail.contract_file import sound_stations
 from datarail.errors import RailError
 from datarail.settings import Settings
 from deploy import line
+from deploy.part_log import last_words
 from sinks.ledger.query import Totals, totals
 
 #: Freshness is commit → the last of these that has the change: only then is it queryable everywhere.
@@ -59,13 +60,23 @@ def standing(settings: Settings) -> Standing:
     except RailError as error:
         found.notes.append(str(error))
     freshness = _freshness(settings, found)
+    for part in found.parts:
+        if part.state not in ("RUNNING", "STOPPED") and (why := last_words(settings, part.name)):
+            found.notes.append(f"{part.name} is {part.state.lower()}: {why}")
     running = {part.name for part in found.parts if part.state == "RUNNING"}
     for station, contract in stations.items():
-        alive = f"connector-{station}" in running
+        connector = f"connector-{station}"
+        states = resource_states(settings, station) if connector in running else {}
         for resource in contract.resources:
-            found.resources.append(
-                _row(station, resource, alive, station in paused, counts.get((station, resource)), freshness)
+            row = _row(
+                *(station, resource, connector in running, station in paused),
+                *(counts.get((station, resource)), freshness),
             )
+            if states.get(resource) == "broken":
+                row["state"] = "broken"
+                why = last_words(settings, connector, f" {resource}: ")
+                found.notes.append(f"{station}, {resource} is broken: {why or 'its log tells why'}")
+            found.resources.append(row)
     found.resources += _no_longer_attached(stations, counts, freshness)
     return found
 
@@ -138,13 +149,13 @@ def _no_longer_attached(
             yield _row(station, resource, False, False, counted, freshness) | {"state": "detached"}
 
 
-def resource_states(settings: Settings, station: str) -> set[str]:
-    """The states a station's connector says its resources are in; empty when it does not answer."""
+def resource_states(settings: Settings, station: str) -> dict[str, str]:
+    """The state a station's connector says each resource is in; empty when it does not answer."""
     text = _metrics_of(settings, f"connector-{station}")
     if text is None:
-        return set()
+        return {}
     return {
-        sample.labels["state"]
+        sample.labels["resource"]: sample.labels["state"]
         for family in text_string_to_metric_families(text)
         for sample in family.samples
         if sample.name == "datarail_resource_state" and sample.value == 1

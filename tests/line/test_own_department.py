@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from typing import Any
 
@@ -14,6 +15,7 @@ import pytest
 from kafka import KafkaProducer
 
 from datarail import topics
+from datarail.errors import RailError
 from deploy import line
 from deploy.embedded.postgres_setup import dsn
 from tests.line.conftest import City
@@ -55,6 +57,13 @@ class Department:
                 return row
             assert time.monotonic() < deadline, f"{resource}: {row}"
             time.sleep(0.5)
+
+
+def until(holds: Callable[[], bool], city: City, seconds: float = 30) -> None:
+    deadline = time.monotonic() + seconds
+    while not holds():
+        assert time.monotonic() < deadline, city.json("status")
+        time.sleep(0.5)
 
 
 @pytest.fixture(scope="module")
@@ -159,6 +168,37 @@ def test_a_difference_is_named(city: City, civil: Department) -> None:
     assert not document["balanced"] and not row["balanced"]
     assert row["missing"] == 1
     assert "7" in json.dumps(row)
+
+
+def test_after_a_lost_slot_every_table_is_read_again(city: City, civil: Department) -> None:
+    """What was missing above is there again too."""
+    connector = f"connector-{STATION}"
+    line.stop_part(city.settings, connector)
+    civil.sql("SELECT pg_drop_replication_slot(slot_name) FROM pg_replication_slots WHERE database = 'civil'")
+    civil.sql("DELETE FROM wedding WHERE id = 8; UPDATE wedding SET fee = 77 WHERE id = 9")
+    with contextlib.suppress(RailError):  # it ends at once
+        line.start_part(city.settings, connector)
+    until(lambda: any("resume STATION --resnapshot" in note for note in city.json("status")["notes"]), city)
+    city.json("resume", STATION, "--resnapshot")
+    civil.wait("wedding", civil.rows()["wedding"]["captured"] + 500)
+    document = city.audit(120)
+    assert document["balanced"], json.dumps(document, indent=1, ensure_ascii=False)
+    assert [change["op"] for change in city.json("history", f"{STATION}.wedding", "8")["changes"]][-1] == "t"
+    assert city.json("history", f"{STATION}.wedding", "9")["changes"][-1]["written"]["fee"] == "77.00"
+
+
+def test_a_resource_that_cannot_be_read_is_told(city: City, civil: Department) -> None:
+    civil.sql("ALTER TABLE visits RENAME TO calls")
+    line.restart(city.settings, f"connector-{STATION}")
+    until(lambda: civil.rows()["visits"]["state"] == "broken", city)
+    (note,) = (note for note in city.json("status")["notes"] if "visits is broken" in note)
+    assert "the table public.visits does not exist" in note
+    before = civil.rows()["wedding"]["captured"]
+    civil.sql("INSERT INTO wedding (id) VALUES (6000)")
+    civil.wait("wedding", before + 1)  # the other goes on
+    civil.sql("ALTER TABLE calls RENAME TO visits")
+    line.restart(city.settings, f"connector-{STATION}")
+    until(lambda: civil.rows()["visits"]["state"] not in ("broken", "down"), city)
 
 
 def test_a_wrong_password_is_told(city: City, civil: Department) -> None:
