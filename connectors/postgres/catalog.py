@@ -22,7 +22,8 @@ class Column:
 @dataclass(slots=True, frozen=True)
 class Table:
     """identity: the columns whose old values an update or delete brings, in key order; empty:
-    none, so its updates cannot be published. replident: d default, n nothing, f full, i index."""
+    none, so its updates cannot be published. replident: d default, n nothing, f full, i index.
+    kind: r a table, p a partitioned one."""
 
     schema: str
     name: str
@@ -31,6 +32,7 @@ class Table:
     identity: tuple[str, ...]
     replident: str
     kind: str = "r"
+    unlogged: bool = False
     comment: str = ""
     rows: int = 0
     bytes: int = 0
@@ -49,8 +51,9 @@ def quoted(name: str) -> str:
 
 
 _TABLE = """
-SELECT c.oid, c.relreplident::text, c.relkind::text, coalesce(obj_description(c.oid, 'pg_class'), ''),
-       greatest(c.reltuples, 0)::bigint, pg_total_relation_size(c.oid)
+SELECT c.oid, c.relreplident::text, c.relkind::text, c.relpersistence = 'u',
+       coalesce(obj_description(c.oid, 'pg_class'), ''), greatest(c.reltuples, 0)::bigint,
+       pg_total_relation_size(c.oid)
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
 WHERE n.nspname = %s AND c.relname = %s AND c.relkind IN ('r', 'p')
 """
@@ -85,7 +88,7 @@ def read_table(connection: Connection, schema: str, name: str) -> Table:
                 part="source",
                 remedy="restore it, or take the resource out of the contract",
             )
-        oid, replident, kind, comment, rows, size = found
+        oid, replident, kind, unlogged, comment, rows, size = found
         cursor.execute(_COLUMNS.replace("AND a.attgenerated = ''", _generated(connection)), (oid,))
         columns = tuple(Column(*row) for row in cursor.fetchall())
         cursor.execute(_INDEX, (oid, True))
@@ -97,12 +100,36 @@ def read_table(connection: Connection, schema: str, name: str) -> Table:
         "i": index,
         "f": tuple(column.name for column in columns),
     }.get(replident, ())
-    return Table(schema, name, columns, primary, identity, replident, kind, comment, rows, size)
+    return Table(schema, name, columns, primary, identity, replident, kind, unlogged, comment, rows, size)
 
 
 def _generated(connection: Connection) -> str:
     # pgoutput sends no generated columns (before 18, and then only when asked): nor do we read them.
     return "AND a.attgenerated = ''" if connection.server_version >= 120000 else ""
+
+
+def unpublishable(table: Table, server_version: int) -> tuple[str, str] | None:
+    """Why the server would refuse to publish a table (and every other of the same statement), and the
+    way out; None when it does not."""
+    if table.unlogged:
+        return "it is unlogged: its changes are in no log", f"ALTER TABLE {table.sql} SET LOGGED"
+    if table.kind == "p" and server_version < 130000:
+        return (
+            "it is partitioned: PostgreSQL publishes such tables from 13 on",
+            "name its partitions as resources of their own",
+        )
+    return None
+
+
+def check_published(resource: str, table: Table, server_version: int) -> None:
+    """Raises Terminal when the server would refuse to publish the table."""
+    if refused := unpublishable(table, server_version):
+        why, remedy = refused
+        raise Terminal(
+            f"{table.schema}.{table.name} cannot be captured: {why}",
+            part=resource,
+            remedy=f"{remedy}, or take the resource out of the contract",
+        )
 
 
 def check_key(resource: str, key: list[str], table: Table) -> None:

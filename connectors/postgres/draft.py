@@ -32,15 +32,15 @@ def draft(
     try:
         connection.set_session(readonly=True, autocommit=True)
         found = tables(connection)
-        names = resource_names([table for table, readable, _ in found if readable])
-        resources = [
-            _resource(connection, table, names[table.sql]) for table, readable, _ in found if readable
-        ]
-        notes = [
-            f"{table.schema}.{table.name} may not be read and is left out"
-            for table, readable, _ in found
-            if not readable
-        ]
+        left_out = {
+            table.sql: refused[0] if refused else "it may not be read"
+            for table, readable, _, refused in found
+            if refused or not readable
+        }
+        taken = [table for table, *_ in found if table.sql not in left_out]
+        names = resource_names(taken)
+        resources = [_resource(connection, table, names[table.sql]) for table in taken]
+        notes = [f"{name} is left out: {why}" for name, why in left_out.items()]
     except psycopg2.Error as error:
         raise explain(error, url) from error
     finally:

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg2
 
 from connectors.port import Point, TableEstimate, Verdict
-from connectors.postgres.catalog import Table, quoted, read_table
+from connectors.postgres.catalog import Table, quoted, read_table, unpublishable
 from connectors.postgres.session import Connection, connect, connect_replication, explain, without_password
 from datarail.errors import Terminal
 
@@ -18,21 +18,37 @@ _ROWS_A_SECOND, _BYTES_A_SECOND = 60_000, 40_000_000
 _TABLES = """
 SELECT n.nspname, c.relname, has_table_privilege(c.oid, 'SELECT'), pg_has_role(c.relowner, 'USAGE')
 FROM pg_class c JOIN pg_namespace n ON n.oid = c.relnamespace
-WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence = 'p'
+WHERE c.relkind IN ('r', 'p') AND NOT c.relispartition AND c.relpersistence <> 't'
   AND n.nspname NOT IN ('pg_catalog', 'information_schema', 'pg_toast') AND n.nspname NOT LIKE 'pg\\_%'
   AND NOT EXISTS (SELECT 1 FROM pg_depend d WHERE d.objid = c.oid AND d.deptype = 'e')
 ORDER BY 1, 2
 """
 
 
-def tables(connection: Connection) -> list[tuple[Table, bool, bool]]:
-    """The department's own tables: (table, may we read it, do we own it)."""
+class Found(NamedTuple):
+    """A table of the department's. readable, owned: by us. refused: why it cannot be published, if it
+    cannot, and the way out."""
+
+    table: Table
+    readable: bool
+    owned: bool
+    refused: tuple[str, str] | None
+
+
+def tables(connection: Connection) -> list[Found]:
+    """The department's own tables."""
     with connection.cursor() as cursor:
         cursor.execute(_TABLES)
         names = cursor.fetchall()
     found = [(read_table(connection, schema, name), select, owner) for schema, name, select, owner in names]
     return [
-        (_estimated(connection, table) if select else table, select, owner) for table, select, owner in found
+        Found(
+            _estimated(connection, table) if select else table,
+            select,
+            owner,
+            unpublishable(table, connection.server_version),
+        )
+        for table, select, owner in found
     ]
 
 
@@ -76,6 +92,14 @@ def _version(connection: Connection, verdict: Verdict) -> None:
         )
     elif connection.server_version < 140000:
         verdict.points.append(Point("note", "an old version: it works; 14 and later decode faster"))
+        if connection.server_version < 110000:
+            verdict.points.append(
+                Point(
+                    "note",
+                    "PostgreSQL 10 does not tell a TRUNCATE: rows it takes away stay on this side",
+                    "after one, `datarail resume STATION --resnapshot` (`datarail audit` tells of it)",
+                )
+            )
     else:
         verdict.points.append(Point("good", "the version decodes its log natively (pgoutput)"))
 
@@ -156,8 +180,11 @@ def _replication(connection: Connection, verdict: Verdict, user: str, url: str, 
 
 def _tables(connection: Connection, verdict: Verdict, user: str) -> None:
     found = tables(connection)
-    readable = [(table, owner) for table, select, owner in found if select]
-    hidden = [table for table, select, _ in found if not select]
+    for table, _, _, refused in found:
+        if refused:
+            verdict.points.append(Point("note", f"{table.sql} is left out: {refused[0]}", refused[1]))
+    readable = [(table, owned) for table, readable, owned, refused in found if readable and not refused]
+    hidden = [table for table, readable, _, refused in found if not readable and not refused]
     if hidden:
         verdict.points.append(
             Point(

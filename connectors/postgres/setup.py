@@ -93,6 +93,10 @@ def publication_sql(connection: Connection, names: Names, tables: dict[str, tupl
             statements.append(f"CREATE PUBLICATION {quoted(name)} FOR TABLE {listed}{suffix}")
         elif missing := [table for table in wanted if table not in published]:
             statements.append(f"ALTER PUBLICATION {quoted(name)} ADD TABLE {', '.join(missing)}")
+        parted = any(table.kind == "p" for table, has_key in tables.values() if has_key is keyed)
+        if published is not None and parted and not _by_root(connection, name):
+            # Else changes come by the names of partitions, which no contract knows.
+            statements.append(f"ALTER PUBLICATION {quoted(name)} SET (publish_via_partition_root = true)")
     return statements
 
 
@@ -189,6 +193,13 @@ def drop(connection: Connection, names: Names) -> list[str]:
             cursor.execute(f"DROP PUBLICATION IF EXISTS {quoted(name)}")
             dropped.append(f"publication {name}")
     return dropped
+
+
+def _by_root(connection: Connection, name: str) -> bool:
+    """Whether a partitioned table's changes come by its own name (PostgreSQL 13 and later)."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pubviaroot FROM pg_publication WHERE pubname = %s", (name,))
+        return bool((cursor.fetchone() or (False,))[0])
 
 
 def _published(connection: Connection, name: str) -> set[str] | None:

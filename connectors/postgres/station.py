@@ -16,7 +16,7 @@ from kafka.errors import KafkaError
 from connectors import gauges, log_topics
 from connectors.postgres import setup
 from connectors.postgres.capture import Capture
-from connectors.postgres.catalog import Table, check_key, read_table
+from connectors.postgres.catalog import Table, check_key, check_published, read_table
 from connectors.postgres.epochs import Standing, settle
 from connectors.postgres.loading import Loading, chunks_of
 from connectors.postgres.locating import locate
@@ -126,6 +126,7 @@ class Run:
             try:
                 table = read_table(connection, resource.schema_name, resource.table_name)
                 check_key(name, resource.key, table)
+                check_published(name, table, connection.server_version)
             except Terminal as error:
                 self._break(name, error)
                 continue

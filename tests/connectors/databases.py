@@ -7,6 +7,7 @@ import os
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from urllib.parse import unquote, urlsplit
 
@@ -21,15 +22,16 @@ _NUMBER = itertools.count(1)
 
 
 class Database:
-    """A database of its own on the session's server; its slots go with it."""
+    """A database of its own on the session's server, or on one whose databases `address` knows; its
+    slots go with it."""
 
-    def __init__(self, settings: Settings) -> None:
+    def __init__(self, settings: Settings, address: Callable[[str], str] | None = None) -> None:
+        address = address or partial(dsn, settings)
         self.name = f"connectors_{os.getpid()}_{next(_NUMBER)}"
-        self._settings = settings
-        self._admin = psycopg2.connect(dsn(settings))
+        self._admin = psycopg2.connect(address("postgres"))
         self._admin.autocommit = True
         self._do(f"CREATE DATABASE {self.name} ENCODING 'UTF8' TEMPLATE template0")
-        self.url = dsn(settings, self.name)
+        self.url = address(self.name)
         self.password = unquote(urlsplit(self.url).password or "")
         self._connection = self.connect()
 

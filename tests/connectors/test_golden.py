@@ -25,8 +25,17 @@ GOLDEN = Path(__file__).parent / "golden"
 
 @pytest.mark.parametrize("name", sorted(file.stem for file in GOLDEN.glob("*.sql")))
 def test_golden(name: str, servers: Settings, tmp_path: Path) -> None:
+    found = played(name, Database(servers), servers, tmp_path)
+    file = GOLDEN / f"{name}.json"
+    if os.environ.get("DATARAIL_GOLDEN") == "write":
+        lines = ",\n".join(json.dumps(row, ensure_ascii=False) for row in found)
+        file.write_text(f"[\n{lines}\n]\n", encoding="utf-8")
+    assert found == json.loads(file.read_text(encoding="utf-8"))
+
+
+def played(name: str, database: Database, servers: Settings, tmp_path: Path) -> list[dict[str, object]]:
+    """What comes of golden/{name}.sql in this database, which is dropped."""
     before, _, after = (GOLDEN / f"{name}.sql").read_text(encoding="utf-8").partition("-- stream\n")
-    database = Database(servers)
     station = f"golden.{name}"
     connector = Connector(servers, tmp_path, station)
     try:
@@ -47,13 +56,7 @@ def test_golden(name: str, servers: Settings, tmp_path: Path) -> None:
         connector.kill()
         database.drop()
     check_identities(rows)
-    found = [
-        json.dumps(shown(row, rows), ensure_ascii=False) for row in sorted(rows, key=place) if counted(row)
-    ]
-    file = GOLDEN / f"{name}.json"
-    if os.environ.get("DATARAIL_GOLDEN") == "write":
-        file.write_text("[\n" + ",\n".join(found) + "\n]\n", encoding="utf-8")
-    assert [json.loads(line) for line in found] == json.loads(file.read_text(encoding="utf-8"))
+    return [shown(row, rows) for row in sorted(rows, key=place) if counted(row)]
 
 
 def transactions(script: str) -> list[str]:

@@ -160,6 +160,48 @@ def test_managed_by_the_dba(station: Station, database: Database) -> None:
     station.settle()
 
 
+def test_partitions_that_the_dba_published_by_their_own_names(station: Station, database: Database) -> None:
+    database.transaction(
+        [
+            "CREATE TABLE visit (id integer PRIMARY KEY) PARTITION BY RANGE (id)",
+            "CREATE TABLE visit_1 PARTITION OF visit FOR VALUES FROM (1) TO (100)",
+            "CREATE PUBLICATION pub FOR TABLE ledger, visit",
+        ]
+    )
+    entry = station.document["source"]
+    assert isinstance(entry, dict)
+    station.document["source"] = {
+        **entry,
+        "managed": False,
+        "slot": f"s_{database.name}",
+        "publication": "pub",
+    }
+    station.resources["visit"] = {"table": "visit", "key": "id", "items": {"id": {}}}
+    station.write()
+    station.connector.start()
+    assert station.connector.wait() == 1
+    mend = 'ALTER PUBLICATION "pub" SET (publish_via_partition_root = true)'
+    assert f"let the DBA run: {mend}" in station.connector.said()
+    database.transaction([mend])
+    database.transaction([f"SELECT pg_create_logical_replication_slot('s_{database.name}', 'pgoutput')"])
+    station.connector.start()
+    station.wait("streaming")
+    database.transaction(["INSERT INTO visit VALUES (7)"])
+    eventually(
+        lambda: station.caught_up("visit"), f"its changes come by its name: {station.connector.said()}"
+    )
+
+
+def test_an_unlogged_table_does_not_stop_the_others(station: Station, database: Database) -> None:
+    database.transaction(["CREATE UNLOGGED TABLE cache (id integer PRIMARY KEY)"])
+    seed(database, 3)
+    station.resources["cache"] = {"table": "cache", "key": "id", "items": {"id": {}}}
+    station.write()
+    station.connector.start()
+    station.wait("public.cache cannot be captured: it is unlogged")
+    station.settle()
+
+
 def test_source_goes_away(station: Station, database: Database) -> None:
     seed(database, 50)
     station.connector.start()
