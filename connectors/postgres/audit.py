@@ -64,10 +64,17 @@ def snapshot_sql(server_version: int) -> str:
     """The statement that reads the snapshot (text) and the log's position (bigint).
 
     The snapshot is fixed when the statement starts; the position is read after it, so
-    no change below the snapshot lies above the position.
+    no change below the snapshot lies above the position. It is where the log is inserted, not
+    where it is written: with synchronous_commit off a commit is seen before it is written.
     """
     snapshot = "pg_current_snapshot()" if server_version >= 130000 else "txid_current_snapshot()"
-    return f"SELECT {snapshot}::text, (pg_current_wal_lsn() - '0/0'::pg_lsn)::bigint"
+    # After a record that ends with its page the next place is past the page's header (24 or 40 bytes),
+    # which an idle source writes with its next record only.
+    return (
+        f"SELECT {snapshot}::text, lsn - CASE WHEN lsn % page IN (24, 40) THEN lsn % page ELSE 0 END "
+        "FROM (SELECT (pg_current_wal_insert_lsn() - '0/0'::pg_lsn)::bigint AS lsn, "
+        "current_setting('wal_block_size')::bigint AS page) AS log"
+    )
 
 
 def row_query(table: Table, items: Sequence[str], key: list[str], only: Mapping[str, list[str]]) -> str:

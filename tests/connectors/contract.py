@@ -94,10 +94,10 @@ class Station:
         return fold(read_rows(self.settings, self.name), table, key or KEY) == self.source.rows(table)
 
     def wait(self, said: str) -> None:
-        eventually(lambda: said in self.connector.said(), f"the log says {said!r}: {self.connector.said()}")
+        eventually(lambda: said in self.connector.said(), f"the log says {said!r}", of=self.connector)
 
     def settle(self) -> list[Row]:
-        eventually(self.caught_up, f"all is captured: {self.connector.said()}")
+        eventually(self.caught_up, "all is captured", of=self.connector)
         return self.raw()
 
 
@@ -176,7 +176,7 @@ class ConnectorContract:
         self, servers: Settings, source: Source, tmp_path: Path, request: pytest.FixtureRequest
     ) -> Iterator[Station]:
         name = department(request)
-        station = Station(servers, source, tmp_path, f"{name}.{source.__class__.__name__.lower()}")
+        station = Station(servers, source, tmp_path, f"{name}.{type(self).__name__.lower()}")
         yield station
         station.connector.kill()
 

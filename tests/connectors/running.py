@@ -63,9 +63,11 @@ class Connector:
         return process.wait(30)
 
 
-def eventually(holds: Callable[[], bool], what: str, seconds: float = 40) -> None:
-    """Wait until it holds; AssertionError says what did not."""
+def eventually(
+    holds: Callable[[], bool], what: str, seconds: float = 40, of: Connector | None = None
+) -> None:
+    """Wait until it holds; AssertionError says what did not, and what `of` has said until then."""
     until = time.monotonic() + seconds
     while not holds():
-        assert time.monotonic() < until, f"not within {seconds} s: {what}"
+        assert time.monotonic() < until, f"not within {seconds} s: {what}: {of.said() if of else ''}"
         time.sleep(0.2)

@@ -36,21 +36,22 @@ def test_golden(name: str, servers: Settings, tmp_path: Path) -> None:
 def played(name: str, database: Database, servers: Settings, tmp_path: Path) -> list[dict[str, object]]:
     """What comes of golden/{name}.sql in this database, which is dropped."""
     before, _, after = (GOLDEN / f"{name}.sql").read_text(encoding="utf-8").partition("-- stream\n")
-    station = f"golden.{name}"
+    system = f"{name}_{database.name}"  # the topics of another server's are not for this one
+    station = f"golden.{system}"
     connector = Connector(servers, tmp_path, station)
     try:
         database.transaction([before])
         (tmp_path / "stations").mkdir()
         entry = database.source_entry(tmp_path)
         text = KINDS["postgres"].draft(
-            str(entry["url"]), database.password, "golden", name, {"file": "password"}
+            str(entry["url"]), database.password, "golden", system, {"file": "password"}
         )
         (tmp_path / "stations" / f"{station}.yaml").write_text(text, encoding="utf-8")
         connector.start()
-        eventually(lambda: "streaming" in connector.said(), f"it streams: {connector.said()}")
+        eventually(lambda: "streaming" in connector.said(), "it streams", of=connector)
         for transaction in transactions(after):
             database.transaction([transaction])
-        eventually(lambda: confirmed(database), f"the source is acknowledged: {connector.said()}")
+        eventually(lambda: confirmed(database), "the source is acknowledged", of=connector)
         rows = read_rows(servers, station)
     finally:
         connector.kill()

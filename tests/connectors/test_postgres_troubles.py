@@ -187,9 +187,7 @@ def test_partitions_that_the_dba_published_by_their_own_names(station: Station, 
     station.connector.start()
     station.wait("streaming")
     database.transaction(["INSERT INTO visit VALUES (7)"])
-    eventually(
-        lambda: station.caught_up("visit"), f"its changes come by its name: {station.connector.said()}"
-    )
+    eventually(lambda: station.caught_up("visit"), "its changes come by its name", of=station.connector)
 
 
 def test_an_unlogged_table_does_not_stop_the_others(station: Station, database: Database) -> None:
@@ -301,7 +299,7 @@ def test_kafka_goes_away(station: Station, database: Database, servers: Settings
         time.sleep(20)
     time.sleep(2)
     writer.end()
-    eventually(station.caught_up, f"all is captured: {station.connector.said()}", 90)
+    eventually(station.caught_up, "all is captured", 90, of=station.connector)
     rows = station.raw()
     check_counting(rows)
     assert fold(rows, "ledger", ["id"])
@@ -323,6 +321,6 @@ def test_source_and_kafka_go_away_together(station: Station, database: Database,
         time.sleep(6)
     time.sleep(2)
     writer.end()
-    eventually(station.caught_up, f"all is captured: {station.connector.said()}", 90)
+    eventually(station.caught_up, "all is captured", 90, of=station.connector)
     check_counting(station.raw())
     assert "Traceback" not in station.connector.said()
