@@ -1,4 +1,4 @@
-"""How late trains are, and how long a sink waits with them because of it. Pure."""
+"""How late trains are, and how long a sink waits with them because of it."""
 
 from __future__ import annotations
 
