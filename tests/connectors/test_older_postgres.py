@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -26,11 +26,8 @@ def older(servers: Settings) -> Iterator[OlderPostgres]:
 
 
 @pytest.fixture
-def database(servers: Settings, older: OlderPostgres) -> Iterator[Database]:
-    database = Database(servers, older.address)
-    database.transaction(["CREATE TABLE ledger (id integer PRIMARY KEY, n integer, note text)"])
-    yield database
-    database.drop()
+def address(older: OlderPostgres) -> Callable[[str], str]:
+    return older.address
 
 
 class TestPostgres10(ConnectorContract):

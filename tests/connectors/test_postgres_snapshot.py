@@ -3,25 +3,14 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
 from contextlib import closing
 
-import pytest
 from psycopg2.extensions import connection as Connection
 
 from connectors.postgres.audit import snapshot_sql
-from datarail.settings import Settings
 from tests.connectors.databases import Database
 
 _PAGE = 8192
-
-
-@pytest.fixture
-def database(servers: Settings) -> Iterator[Database]:
-    database = Database(servers)
-    database.transaction(["CREATE TABLE ledger (id integer PRIMARY KEY, n integer)"])
-    yield database
-    database.drop()
 
 
 def one(connection: Connection, sql: str) -> tuple[object, ...]:
@@ -63,11 +52,12 @@ def test_it_is_come_to_where_a_record_ends_with_its_page(database: Database) -> 
             left = -written(source, "insert") % _PAGE
             if left >= shortest:
                 one(source, f"SELECT pg_logical_emit_message(false, 'x', repeat('.', {left - shortest}))")
-            if written(source, "insert") % _PAGE in (24, 40):
+            before, told, after = written(source, "insert"), position(source), written(source, "insert")
+            if before == after and before % _PAGE in (24, 40):
                 break
         else:
             raise AssertionError("no record ended with its page")
-        told = position(source)
+        assert told == before - before % _PAGE
         until = time.monotonic() + 20
         while written(source, "flush") < told:
             assert time.monotonic() < until

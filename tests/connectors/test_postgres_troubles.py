@@ -25,14 +25,6 @@ from tests.connectors.running import eventually
 
 
 @pytest.fixture
-def database(servers: Settings) -> Iterator[Database]:
-    database = Database(servers)
-    database.transaction(["CREATE TABLE ledger (id integer PRIMARY KEY, n integer, note text)"])
-    yield database
-    database.drop()
-
-
-@pytest.fixture
 def station(
     servers: Settings, database: Database, tmp_path: Path, request: pytest.FixtureRequest
 ) -> Iterator[Station]:
@@ -135,8 +127,8 @@ def test_lost_slot(station: Station, database: Database) -> None:
     assert {row.identity.epoch for row in rows} == {1, 2}
 
 
-def test_managed_by_the_dba(station: Station, database: Database) -> None:
-    seed(database, 3)
+def leave_to_the_dba(station: Station, database: Database) -> None:
+    """Slot and publication are the DBA's: s_<database> and pub."""
     entry = station.document["source"]
     assert isinstance(entry, dict)
     station.document["source"] = {
@@ -145,6 +137,11 @@ def test_managed_by_the_dba(station: Station, database: Database) -> None:
         "slot": f"s_{database.name}",
         "publication": "pub",
     }
+
+
+def test_managed_by_the_dba(station: Station, database: Database) -> None:
+    seed(database, 3)
+    leave_to_the_dba(station, database)
     station.write()
     station.connector.start()
     assert station.connector.wait() == 1
@@ -168,14 +165,7 @@ def test_partitions_that_the_dba_published_by_their_own_names(station: Station, 
             "CREATE PUBLICATION pub FOR TABLE ledger, visit",
         ]
     )
-    entry = station.document["source"]
-    assert isinstance(entry, dict)
-    station.document["source"] = {
-        **entry,
-        "managed": False,
-        "slot": f"s_{database.name}",
-        "publication": "pub",
-    }
+    leave_to_the_dba(station, database)
     station.resources["visit"] = {"table": "visit", "key": "id", "items": {"id": {}}}
     station.write()
     station.connector.start()
