@@ -3,8 +3,9 @@
 Keys, under `<station>/`:
   epoch              {"epoch", "system", "timeline", "slot", "floor", "xid"}: the log the epoch stands for;
                      slot null: detached
-  reached            how far each partition was when the lanes last changed over
-  snapshot/<resource>  {"epoch", "floor", "state": "running" | "done", "index", "truncate"}
+  reached            {"partitions", "index"}: how far each partition was when the lanes last changed
+                     over, and the index of the next row that a snapshot reads
+  snapshot/<resource>  {"epoch", "floor", "state": "running" | "done" | "lost", "truncate"}
   chunk/<resource>/<n> {"high", "snapshot", "lsn", "index", "offsets", "done"}: noted before the
                      chunk's first row is sent, and again when all of it is safe
   control            {"paused", "resnapshot"}: what people asked for
@@ -61,10 +62,15 @@ class State:
         self.put_all({key: record})
 
     def put_all(self, records: dict[str, Record | None]) -> None:
+        """`put` of several, in their order: where we are killed, the first of them are there."""
         try:
             if self._producer is None:
+                # Idempotent, since only so a retry keeps the order.
                 self._producer = KafkaProducer(
-                    **self._settings.kafka_access.kafka_python(), acks="all", linger_ms=0
+                    **self._settings.kafka_access.kafka_python(),
+                    acks="all",
+                    enable_idempotence=True,
+                    linger_ms=0,
                 )
             futures = [
                 self._producer.send(

@@ -30,6 +30,10 @@ class Reached:
     seq: dict[Lane, int] = field(default_factory=dict)
     last: Identity | None = None
 
+    def past(self, edge: Identity) -> Reached:
+        """A copy that is at `edge` at least: all changes before it are there, or not wanted."""
+        return Reached(dict(self.seq), max(self.last, edge) if self.last else edge)
+
     def take(self, lane: Lane, rows: int) -> tuple[int, int]:
         """The next `rows` numbers of a lane, first and last."""
         first = self.seq.get(lane, 0) + 1

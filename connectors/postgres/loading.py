@@ -75,6 +75,10 @@ class Loading:
         floor = Identity(record["epoch"], record["floor"], 0)
         chunks = [chunk for _, chunk in self._state.find(f"chunk/{resource}/")]
         begun = chunks.pop() if chunks and not chunks[-1]["done"] else None
+        if chunks and chunks[-1]["high"] is None:
+            # Killed after the last chunk: only the table's own mark is missing.
+            self._state.put(f"snapshot/{resource}", {**record, "state": "done"})
+            return
         key = self._contract.resources[resource].key
         plan = self._contract.source.snapshot
         rows = plan.chunk_rows
@@ -142,10 +146,11 @@ class Loading:
             count += fresh.num_rows
             self._pace(fresh.num_rows)
         self._shipper.drain(self._check)
+        # In this order: the next chunk of a successor must find where the index stands.
         self._state.put_all(
             {
-                name: {**begun, "done": True},
                 "reached": {**reached_record(self._reached), "index": packer.index},
+                name: {**begun, "done": True},
             }
         )
         return count

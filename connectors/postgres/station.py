@@ -25,7 +25,7 @@ from connectors.postgres.relations import Wanted
 from connectors.postgres.session import Connection, connect, connect_replication, explain
 from connectors.postgres.streaming import Streaming
 from connectors.shipper import Shipper
-from connectors.state import State, reached_of, reached_record
+from connectors.state import Record, State, reached_of, reached_record
 from connectors.train_builder import Reached, TrainBuilder
 from datarail import metrics
 from datarail.contract import Contract
@@ -34,6 +34,10 @@ from datarail.errors import RailError, Terminal, Transient
 from datarail.settings import Settings
 
 log = logging.getLogger("connector")
+
+
+#: What the state says of a table that must be read anew: its epoch is none.
+_LOST: Record = {"epoch": 0, "floor": 0, "state": "lost", "truncate": True}
 
 
 class Stopped(Exception):
@@ -89,6 +93,7 @@ class Run:
         shipper = Shipper(self.settings, self.station, partitions)
         opened.callback(shipper.close)
         self._load(standing, tables, reached, shipper)
+        self._leave_out()
         self._stream(connection, standing, tables, reached, shipper)
 
     def held(self) -> int:
@@ -172,7 +177,7 @@ class Run:
                 delivered = [r.last.position for r in reached if r.last and r.last.epoch == standing.epoch]
                 floor = max([standing.floor, *delivered])
                 truncate = standing.again or record is not None
-                self._forget_chunks(name)
+                self._forget_chunks(f"{name}/")
                 self.state.put(
                     f"snapshot/{name}",
                     {"epoch": standing.epoch, "floor": floor, "state": "running", "truncate": truncate},
@@ -205,10 +210,18 @@ class Run:
         finally:
             loading.close()
 
-    def _forget_chunks(self, resource: str) -> None:
-        self.state.put_all(
-            {f"chunk/{resource}/{rest}": None for rest, _ in self.state.find(f"chunk/{resource}/")}
-        )
+    def _leave_out(self) -> None:
+        """From here on the stream goes past tables that were not read to their end, or that are not
+        in the contract: when they are back, all of them is read."""
+        for name, record in list(self.state.find("snapshot/")):
+            unread = record["state"] == "running" or name not in self.contract.resources
+            if unread and record != _LOST:
+                self.state.put(f"snapshot/{name}", _LOST)
+
+    def _forget_chunks(self, begin: str) -> None:
+        """Those whose name, <resource>/<n>, begins so."""
+        prefix = f"chunk/{begin}"
+        self.state.put_all({prefix + rest: None for rest, _ in self.state.find(prefix)})
 
     def _stream(
         self,
@@ -242,7 +255,7 @@ class Run:
             builder,
             shipper,
             overlap,
-            partial(self._passed, list(chunks)),
+            self._passed,
             partial(self._watch, connection),
         )
         for name in tables:
@@ -257,10 +270,12 @@ class Run:
         finally:
             replication.close()
 
-    def _passed(self, resources: list[str]) -> None:
+    def _passed(self, reached: list[Reached]) -> None:
+        # First how far we are: what the filter took out must not come again when the chunks are gone.
+        index = int((self.state.get("reached") or {}).get("index", 0))
+        self.state.put("reached", {**reached_record(reached), "index": index})
+        self._forget_chunks("")
         log.info("the stream has passed the snapshot")
-        for resource in resources:
-            self._forget_chunks(resource)
 
     def _watch(self, connection: Connection) -> None:
         self._check()
@@ -284,7 +299,7 @@ class Run:
             )
             if name in self.broken:
                 continue
-            self.state.put(f"snapshot/{name}", {"epoch": 0, "floor": 0, "state": "lost", "truncate": True})
+            self.state.put(f"snapshot/{name}", _LOST)
             try:
                 setup.unpublish(connection, self.names, schema, table)
             except psycopg2.errors.InsufficientPrivilege:

@@ -15,8 +15,9 @@ from connectors.postgres.decode import Malformed
 from connectors.postgres.overlap import Overlap
 from connectors.postgres.session import Connection, explain
 from connectors.shipper import Shipper, TooLarge
-from connectors.train_builder import TrainBuilder
+from connectors.train_builder import Reached, TrainBuilder
 from datarail.errors import Terminal, Transient
+from datarail.position import Identity
 
 #: A packing holds at most this; as trains, divided by the partitions. Far behind, it holds more:
 #: with many resources every hop's price is per car, and nobody waits for a row of then. How many
@@ -52,7 +53,11 @@ _AT_ONCE = 4096
 
 
 class Streaming:
-    """Runs until `check` (called about once a second) raises."""
+    """Runs until `check` (called about once a second) raises.
+
+    overlap_passed: told how far each partition is when all that the snapshot may have seen is safe.
+    Until then nothing is acknowledged: a successor must filter from where we did.
+    """
 
     def __init__(
         self,
@@ -64,7 +69,7 @@ class Streaming:
         builder: TrainBuilder,
         shipper: Shipper,
         overlap: Overlap,
-        overlap_passed: Callable[[], None],
+        overlap_passed: Callable[[list[Reached]], None],
         check: Callable[[], None],
     ) -> None:
         self._connection = connection
@@ -90,6 +95,8 @@ class Streaming:
         self._left_rows = self._left_cars = 0
         self._density = 1.0  # bytes of the largest train a byte packed, the most of late
         self._kept: Any = None  # a message read that has no room in this packing
+        #: Past the overlap: the last train before, and how far the partitions were with it.
+        self._passing: tuple[int, list[Reached]] | None = None
 
     def run(self) -> None:
         try:
@@ -208,10 +215,16 @@ class Streaming:
         self._density = max(largest / max(packed, 1), self._density / 4)
         self._waiting_since = 0.0
         self._left_at = time.monotonic()
-        if self._overlap.until and self._overlap.passed(self._capture.place.position):
-            self._overlap_passed()
-            self._overlap.until = 0
+        if self._overlap.passed(self._capture.place.position):
+            self._pass()
+
+    def _pass(self) -> None:
+        """All changes that the snapshot may have seen are packed."""
+        if self._builder.keep is not None:
             self._builder.keep = None
+            # One below: a commit record may begin at the very position.
+            edge = Identity(self._builder.epoch, self._overlap.until - 1, 0)
+            self._passing = self._shipper.sent, [place.past(edge) for place in self._builder.reached]
 
     def _acknowledge(self) -> None:
         place, shipper = self._capture.place, self._shipper
@@ -221,6 +234,9 @@ class Streaming:
             self._commits.append((place.committed, shipper.sent))
         while self._commits and self._commits[0][1] <= shipper.safe:
             self._acknowledged = self._commits.popleft()[0]
+        if self._passing is not None and self._passing[0] <= shipper.safe:
+            self._overlap_passed(self._passing[1])
+            self._passing, self._overlap.until = None, 0
         now = time.monotonic()
         if now - self._fed_back < _FEEDBACK_SECONDS:
             return
@@ -229,12 +245,10 @@ class Streaming:
         if idle and shipper.safe == shipper.sent:
             # Nothing under way: the log up to here holds nothing of ours, the source may let it go.
             self._acknowledged = max(self._acknowledged, self._cursor.wal_end)
-        self._cursor.send_feedback(
-            write_lsn=self._acknowledged,
-            flush_lsn=self._acknowledged,
-            apply_lsn=self._acknowledged,
-            force=True,
-        )
+            if self._overlap.passed(self._cursor.wal_end):
+                self._pass()
+        safe = 0 if self._overlap.until else self._acknowledged
+        self._cursor.send_feedback(write_lsn=safe, flush_lsn=safe, apply_lsn=safe, force=True)
 
     def _tick(self) -> None:
         now = time.monotonic()

@@ -97,8 +97,37 @@ class Station:
         eventually(lambda: said in self.connector.said(), f"the log says {said!r}", of=self.connector)
 
     def settle(self) -> list[Row]:
-        eventually(self.caught_up, "all is captured", of=self.connector)
+        try:
+            eventually(self.caught_up, "all is captured", of=self.connector)
+        except AssertionError as error:
+            error.add_note(self.difference())
+            raise
         return self.raw()
+
+    def dies(self, notes: Path) -> bool:
+        """Start a connector that is killed at its next new note; False: it streams and has none."""
+        before = self.connector.said().count("streaming from")
+        self.connector.start_dying(notes)
+
+        def decided() -> bool:
+            return not self.connector.lives or self.connector.said().count("streaming from") > before
+
+        eventually(decided, "it is killed, or streams", of=self.connector)
+        until = time.monotonic() + 4
+        while self.connector.lives and time.monotonic() < until:
+            time.sleep(0.05)
+        return not self.connector.lives
+
+    def difference(self, table: str = "ledger") -> str:
+        """Where what was captured is not what the table holds, with each such row's changes."""
+        rows = read_rows(self.settings, self.name)
+        captured, held = fold(rows, table, KEY), self.source.rows(table)
+        keys = [key for key in captured.keys() | held.keys() if captured.get(key) != held.get(key)]
+        told = [f"{len(keys)} of {len(held)} rows differ"]
+        for key in sorted(keys, key=str)[:5]:
+            told.append(f"{key}: captured {captured.get(key)}, held {held.get(key)}")
+            told += [f"  {row}" for row in sorted(rows, key=lambda row: row.identity) if row.key(KEY) == key]
+        return "\n".join(told)
 
 
 def department(request: pytest.FixtureRequest) -> str:
@@ -237,6 +266,26 @@ class ConnectorContract:
         assert sum(1 for row in rows if row.op == "r") >= 6000
         check_counting(rows, snapshot_may_run_ahead=True)
 
+    def test_killed_after_each_note(self, station: Station, tmp_path: Path) -> None:
+        seed(station.source, 700)
+        notes = tmp_path / "notes"
+        for run in range(60):
+            station.source.transaction(
+                [
+                    "UPDATE ledger SET n = n + 1 WHERE id IN (1, 600)",
+                    f"INSERT INTO ledger VALUES ({1000 + run}, 0, 'new')",
+                    f"DELETE FROM ledger WHERE id = {1000 + run - 1}",
+                ]
+            )
+            if not station.dies(notes):
+                break
+        rows = station.settle()
+        check_counting(rows, snapshot_may_run_ahead=True)
+        noted = [line.partition(" after ")[0] for line in notes.read_text().splitlines()]
+        chunks = {what.removesuffix(" done=True") for what in noted if what.endswith(" done=True")}
+        assert len(chunks) == 2
+        assert {f"{chunk} gone" for chunk in chunks} <= set(noted)
+
     def test_truncate(self, station: Station) -> None:
         seed(station.source, 20)
         station.connector.start()
@@ -283,6 +332,45 @@ class ConnectorContract:
         station.connector.start()
         rows = station.settle()
         assert {row.identity.epoch for row in rows} == {1, 2}
+
+    @pytest.mark.parametrize("read", [True, False], ids=["read", "half"])
+    def test_resource_taken_out_and_back(self, station: Station, tmp_path: Path, read: bool) -> None:
+        """What changed meanwhile is not lost, whether the table had been read to its end or not."""
+        seed(station.source, 3)
+        station.source.transaction(
+            ["CREATE TABLE other (id integer PRIMARY KEY, n integer)"]
+            + [f"INSERT INTO other VALUES ({i}, 0)" for i in range(700)]
+        )
+        other = {"table": "other", "key": "id", "items": {"id": {}, "n": {}}}
+        station.resources["other"] = other
+        station.write()
+        if read:
+            station.connector.start()
+            eventually(lambda: station.caught_up("other", ["id"]), "the table is read")
+            station.connector.stop()
+        else:
+            station.connector.start_dying(tmp_path / "notes", at="chunk/other/00000000 done=True")
+            station.connector.wait()
+        del station.resources["other"]
+        station.write()
+        station.connector.start()
+        station.source.transaction(
+            [
+                "UPDATE other SET n = 1 WHERE id IN (1, 600)",
+                "DELETE FROM other WHERE id IN (2, 601)",
+                "INSERT INTO other VALUES (1000, 1)",
+                "UPDATE ledger SET n = 1",
+            ]
+        )
+        station.settle()
+        station.connector.stop()
+        station.resources["other"] = other
+        station.write()
+        station.connector.start()
+        eventually(lambda: station.caught_up("other", ["id"]), "what changed meanwhile is captured")
+        station.source.transaction(["UPDATE other SET n = 2 WHERE id IN (3, 602)"])
+        eventually(lambda: station.caught_up("other", ["id"]), "the table's stream is captured")
+        check_counting([row for row in station.settle() if row.resource == "ledger"])
 
     def test_added_resource(self, station: Station) -> None:
         seed(station.source, 3)

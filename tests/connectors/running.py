@@ -31,9 +31,16 @@ class Connector:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self, *more: str) -> None:
+        self._start("connectors", self.station, *more)
+
+    def start_dying(self, notes: Path, at: str = "") -> None:
+        """Start one that is killed at its next new note that begins so (tests.connectors.dying)."""
+        self._start("tests.connectors.dying", str(notes), at, self.station)
+
+    def _start(self, module: str, *arguments: str) -> None:
         with self.log.open("ab") as log:
             self._process = subprocess.Popen(
-                [sys.executable, "-m", "connectors", self.station, *more],
+                [sys.executable, "-m", module, *arguments],
                 env=self._environment,
                 cwd=REPOSITORY,
                 stderr=log,
@@ -50,6 +57,10 @@ class Connector:
     def wait(self, seconds: float = 30) -> int:
         assert self._process is not None
         return self._process.wait(seconds)
+
+    @property
+    def lives(self) -> bool:
+        return self._process is not None and self._process.poll() is None
 
     def said(self) -> str:
         return self.log.read_text() if self.log.exists() else ""
