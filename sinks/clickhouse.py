@@ -7,6 +7,7 @@ Protocol: https://clickhouse.com/docs/interfaces/http
 from __future__ import annotations
 
 import http.client
+import uuid
 from collections.abc import Mapping, Sequence
 from typing import Any
 from urllib.parse import urlencode
@@ -82,14 +83,19 @@ class ClickHouse:
             return reader.read_all()
 
     def insert(self, table: str, rows: pa.Table, token: str | None = None) -> None:
-        """Insert as one block; the same token again is ignored (rule 8). `table` is quoted SQL."""
+        """Insert as one block; the same token again is ignored (rule 8), the same rows without one are
+        not. `table` is quoted SQL."""
         sink = pa.BufferOutputStream()
         with pa.ipc.new_stream(sink, rows.schema) as writer:
             for batch in rows.combine_chunks().to_batches():
                 writer.write_batch(batch)
-        settings: dict[str, object] = {"max_partitions_per_insert_block": 0, "async_insert": 0}
-        if token is not None:
-            settings["insert_deduplication_token"] = token
+        # Without a token the server goes by the rows: what a killed server had logged, but not written,
+        # would be taken for written when it comes again.
+        settings: dict[str, object] = {
+            "max_partitions_per_insert_block": 0,
+            "async_insert": 0,
+            "insert_deduplication_token": token or uuid.uuid4().hex,
+        }
         columns = ", ".join(quoted(name) for name in rows.schema.names)
         self._send(
             f"INSERT INTO {table} ({columns}) FORMAT ArrowStream", memoryview(sink.getvalue()), settings, {}

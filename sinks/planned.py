@@ -39,6 +39,8 @@ Place = tuple[str, int]
 #: A buffer is flushed at this size even before its time; bytes as in Kafka, compressed: some
 #: five times as many in memory.
 FULL_ROWS, FULL_BYTES = 200_000, 16 << 20
+#: A block's missing rows are given so often before it is waited.
+_TRIES = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -197,11 +199,20 @@ class PlannedSink:
             self.landing.prepare(self.store, block)
             token = f"{batch}/{block.table}/{block.shape}"
             self.store.insert(self._table(block.table), block.rows, token)
-            if look and (missing := self._missing(batch, block, ranges)) is not None:
-                log.warning(
-                    "%s: %s: %d rows under a known token had not landed", self.name, block.table, len(missing)
-                )
-                self.store.insert(self._table(block.table), missing, f"{token}/mended")
+            if look:
+                self._mend(batch, block, ranges, token)
+
+    def _mend(self, batch: str, block: Block, ranges: Sequence[Range], token: str) -> None:
+        """Until all of a block is there. Each try has a token, which a killed server may know already."""
+        for number in range(_TRIES):
+            missing = self._missing(batch, block, ranges)
+            if missing is None:
+                return
+            log.warning(
+                "%s: %s: %d rows under a known token had not landed", self.name, block.table, len(missing)
+            )
+            self.store.insert(self._table(block.table), missing, f"{token}/mended/{number}")
+        raise Transient(f"{block.table} does not keep what it is given", part=self.name)
 
     def _missing(self, batch: str, block: Block, ranges: Sequence[Range]) -> pa.Table | None:
         keys = ", ".join(quoted(column) for column in self.landing.row_key)

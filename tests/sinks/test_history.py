@@ -65,31 +65,49 @@ class TestHistory(SinkContract):
     def test_a_token_logged_without_its_rows_is_mended(
         self, servers: Settings, monkeypatch: pytest.MonkeyPatch
     ) -> None:
-        """ClickHouse killed between its log of tokens and the block: the repeat must still land."""
+        """ClickHouse killed between its log of tokens and the block: the repeat must still land, also
+        when the same happened to what was to mend it."""
         expected = self.peaceful(servers)
         station, arrivals = self.trains(servers)
-        sink = open_sink(servers, {})
-        for partition in (0, 1):
-            sink.resume(train_topic(station), partition)
-        sink.write(arrivals)
-        with monkeypatch.context() as patch:
+        store = ClickHouse(servers.clickhouse)
+        for last in ("person/", "mended/0", "mended/1"):
+            sink = open_sink(servers, {})
             real = sink.store.insert
 
-            def insert(table: str, rows: Any, token: str | None = None) -> None:
+            def insert(table: str, rows: Any, token: str = "", real: Any = real, last: str = last) -> None:
                 real(table, rows, token)
-                if token:
+                if last in token:
                     raise Killed
 
-            patch.setattr(sink.store, "insert", insert)
-            with pytest.raises(Killed):
-                sink.flush()
-        # The rows go (a delete leaves the log of tokens alone), as if they had never been written.
-        store = ClickHouse(servers.clickhouse)
-        store.command(f"ALTER TABLE history.`{station}.person` DELETE WHERE _seq > 2", {"mutations_sync": 2})
+            with monkeypatch.context() as patch:
+                patch.setattr(sink.store, "insert", insert)
+                with pytest.raises(Killed):
+                    self.feed(sink, station, arrivals, portion=100)
+            # The rows go (a delete leaves the log of tokens alone), as if they had never been written.
+            store.command(
+                f"ALTER TABLE history.`{station}.person` DELETE WHERE _seq > 2", {"mutations_sync": 2}
+            )
+        store.close()
         again = open_sink(servers, {})
         self.feed(again, station, arrivals)
         assert self.state(servers, station) == expected
         again.close()
+
+    def test_a_mark_logged_without_its_rows_is_written_again(self, servers: Settings) -> None:
+        """ClickHouse killed between its log of blocks and the mark, which then comes with the same rows."""
+        expected = self.peaceful(servers)
+        station, arrivals = self.trains(servers)
+        sink = open_sink(servers, {})
+        marks = self.feed(sink, station, arrivals)
+        sink.close()
+        topic = train_topic(station)
+        store = ClickHouse(servers.clickhouse)
+        store.command(f"ALTER TABLE history.mark DELETE WHERE topic = '{topic}'", {"mutations_sync": 2})
+        store.close()
+        again = open_sink(servers, {})
+        assert {partition: again.resume(topic, partition) for partition in (0, 1)} == marks
+        again.close()
+        assert self.state(servers, station) == expected
 
     def test_two_processes_on_one_partition_do_not_both_land(self, servers: Settings) -> None:
         expected = self.peaceful(servers)

@@ -255,6 +255,21 @@ def test_redis_that_lost_its_data_stops_the_sink_and_is_filled_again(line: Line)
     assert (line.values("A")["name"], line.values("B")["name"]) == ("二", "名2")
 
 
+def test_what_is_derived_anew_is_in_sql_again(line: Line) -> None:
+    """Taken out of ClickHouse first, it comes with the very rows that were there before."""
+    arrivals = [maker(line).arrival([row(line, 1, "A", op="c"), row(line, 2, "B", op="c")])]
+    line.feed(arrivals)
+    before = line.in_sql("A")
+    assert before is not None
+    client = connect(line.servers.redis)
+    for key in client.keys(f"themes:*{line.station}*"):
+        client.delete(key)
+    client.close()
+    line.open()
+    line.feed(arrivals)
+    assert line.in_sql("A") == before
+
+
 def test_a_changed_contract_is_derived_anew_without_leftovers(line: Line) -> None:
     arrivals = [maker(line).arrival([row(line, 1, "A", op="c", written={"mobile": line.who("M")})])]
     line.feed(arrivals)
