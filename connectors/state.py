@@ -41,6 +41,8 @@ class State:
         self._settings = settings
         self._prefix = f"{station}/"
         self._records: dict[str, Record] = {}
+        #: Offsets of what was put here: it comes back to us, also when it is not the newest any more.
+        self._put_at: dict[str, int] = {}
         self._producer: KafkaProducer | None = None
         self._consumer = _reader(settings)
         try:
@@ -72,16 +74,16 @@ class State:
                     enable_idempotence=True,
                     linger_ms=0,
                 )
-            futures = [
-                self._producer.send(
+            futures = {
+                key: self._producer.send(
                     topics.STATE,
                     key=(self._prefix + key).encode(),
                     value=None if record is None else orjson.dumps(record),
                 )
                 for key, record in records.items()
-            ]
-            for future in futures:
-                future.get(timeout=60)
+            }
+            for key, future in futures.items():
+                self._put_at[key] = future.get(timeout=60).offset
         except KafkaError as error:
             raise log_topics.away(self._settings, error) from error
         for key, record in records.items():
@@ -100,8 +102,9 @@ class State:
         for records in self._consumer.poll(milliseconds).values():
             for record in records:
                 key = (record.key or b"").decode()
-                if key.startswith(self._prefix):
-                    self._set(key[len(self._prefix) :], orjson.loads(record.value) if record.value else None)
+                rest = key.removeprefix(self._prefix)
+                if rest != key and record.offset > self._put_at.get(rest, -1):
+                    self._set(rest, orjson.loads(record.value) if record.value else None)
 
     def _set(self, key: str, record: Record | None) -> None:
         if record is None:
