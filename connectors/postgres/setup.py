@@ -7,7 +7,7 @@ Publications first, then the slot: decoding fails on changes older than the publ
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 import psycopg2
@@ -98,6 +98,20 @@ def publication_sql(connection: Connection, names: Names, tables: dict[str, tupl
             # Else changes come by the names of partitions, which no contract knows.
             statements.append(f"ALTER PUBLICATION {quoted(name)} SET (publish_via_partition_root = true)")
     return statements
+
+
+def keyed(contract: Contract, tables: Mapping[str, Table]) -> dict[str, tuple[Table, bool]]:
+    """Tables by resource, each with whether its contract names a key."""
+    return {name: (table, bool(contract.resources[name].key)) for name, table in tables.items()}
+
+
+def unpublished(connection: Connection, names: Names, tables: dict[str, tuple[Table, bool]]) -> list[str]:
+    """The resources whose changes the log does not tell us: their tables are in no publication of ours."""
+    published = {
+        has_key: _published(connection, name) or set()
+        for name, has_key in ((names.keyed, True), (names.inserts, False))
+    }
+    return [name for name, (table, has_key) in tables.items() if table.sql not in published[has_key]]
 
 
 def publish(

@@ -15,6 +15,7 @@ from kafka.errors import KafkaError
 
 from connectors import gauges, log_topics
 from connectors.postgres import setup
+from connectors.postgres.anew import leave_out, read_anew
 from connectors.postgres.capture import Capture
 from connectors.postgres.catalog import Table, check_key, check_published, read_table
 from connectors.postgres.epochs import Standing, settle
@@ -24,8 +25,9 @@ from connectors.postgres.overlap import Chunk, Key, Overlap
 from connectors.postgres.relations import Wanted
 from connectors.postgres.session import Connection, connect, connect_replication, explain
 from connectors.postgres.streaming import Streaming
+from connectors.postgres.watching import Watching
 from connectors.shipper import Shipper
-from connectors.state import Record, State, reached_of, reached_record
+from connectors.state import State, reached_of, reached_record
 from connectors.train_builder import Reached, TrainBuilder
 from datarail import metrics
 from datarail.contract import Contract
@@ -34,10 +36,6 @@ from datarail.errors import RailError, Terminal, Transient
 from datarail.settings import Settings
 
 log = logging.getLogger("connector")
-
-
-#: What the state says of a table that must be read anew: its epoch is none.
-_LOST: Record = {"epoch": 0, "floor": 0, "state": "lost", "truncate": True}
 
 
 class Stopped(Exception):
@@ -58,7 +56,6 @@ class Run:
     state: State = field(init=False)
     broken: dict[str, str] = field(default_factory=dict)
     _refreshed: float = 0.0
-    _watched: float = 0.0
 
     def __post_init__(self) -> None:
         self.url = expand(self.contract.source.url)
@@ -93,7 +90,7 @@ class Run:
         shipper = Shipper(self.settings, self.station, partitions)
         opened.callback(shipper.close)
         self._load(standing, tables, reached, shipper)
-        self._leave_out()
+        leave_out(self.state, self.contract)
         self._stream(connection, standing, tables, reached, shipper)
 
     def held(self) -> int:
@@ -152,8 +149,11 @@ class Run:
         log.error("%s: %s", resource, error)
 
     def _settle(self, connection: Connection, tables: dict[str, Table]) -> Standing:
-        keyed = {name: (table, bool(self.contract.resources[name].key)) for name, table in tables.items()}
+        keyed = setup.keyed(self.contract, tables)
         fresh = setup.find_slot(connection, self.names.slot) is None
+        for name in setup.unpublished(connection, self.names, keyed):
+            if read_anew(self.state, name):
+                log.warning("%s: %s was not published for a while: it is read anew", name, tables[name].sql)
         changed = setup.publish(connection, self.names, self.contract.source.managed, keyed)
         if changed and not fresh:
             log.info("tables were added to the publication; waiting for transactions that began before")
@@ -210,14 +210,6 @@ class Run:
         finally:
             loading.close()
 
-    def _leave_out(self) -> None:
-        """From here on the stream goes past tables that were not read to their end, or that are not
-        in the contract: when they are back, all of them is read."""
-        for name, record in list(self.state.find("snapshot/")):
-            unread = record["state"] == "running" or name not in self.contract.resources
-            if unread and record != _LOST:
-                self.state.put(f"snapshot/{name}", _LOST)
-
     def _forget_chunks(self, begin: str) -> None:
         """Those whose name, <resource>/<n>, begins so."""
         prefix = f"chunk/{begin}"
@@ -231,6 +223,7 @@ class Run:
         reached: list[Reached],
         shipper: Shipper,
     ) -> None:
+        captured = {name: table for name, table in tables.items() if name not in self.broken}
         chunks: dict[str, list[Chunk]] = {name: chunks_of(self.state, name) for name in tables}
 
         def place(resource: str, bounds: Sequence[Key], keys: Sequence[Key]) -> list[int]:
@@ -245,6 +238,7 @@ class Run:
             for name, resource in self.contract.resources.items()
         }
         capture = Capture(builder, wanted, standing.xid, self._notice)
+        watching = Watching(connection, self.contract, self.names, self.state, captured, self._break)
         replication = self._replication()
         streaming = Streaming(
             replication,
@@ -256,11 +250,10 @@ class Run:
             shipper,
             overlap,
             self._passed,
-            partial(self._watch, connection),
+            partial(self._watch, watching),
         )
-        for name in tables:
-            if name not in self.broken:
-                gauges.state(self.station, name, "streaming")
+        for name in captured:
+            gauges.state(self.station, name, "streaming")
         log.info("streaming from slot %s, epoch %d", self.names.slot, standing.epoch)
         try:
             streaming.run()
@@ -277,37 +270,9 @@ class Run:
         self._forget_chunks("")
         log.info("the stream has passed the snapshot")
 
-    def _watch(self, connection: Connection) -> None:
+    def _watch(self, watching: Watching) -> None:
         self._check()
-        now = time.monotonic()
-        if now - self._watched > 5:
-            self._watched = now
-            slot = setup.find_slot(connection, self.names.slot)
-            gauges.SOURCE_LAG.labels(self.station).set(slot.held if slot else 0)
-            self._protect(connection)
-
-    def _protect(self, connection: Connection) -> None:
-        """A table that lost its key would make the department's own updates fail: let it go."""
-        by_name = {(r.schema_name, r.table_name): name for name, r in self.contract.resources.items()}
-        for schema, table in setup.keyless(connection, self.names):
-            name = by_name.get((schema, table), table)
-            error = Terminal(
-                f"{schema}.{table} has lost its primary key, so the department's own updates of it fail "
-                "while they are published: it is taken out of the publication",
-                part=self.station,
-                remedy="restore the key, then restart the station: the table is read again",
-            )
-            if name in self.broken:
-                continue
-            self.state.put(f"snapshot/{name}", _LOST)
-            try:
-                setup.unpublish(connection, self.names, schema, table)
-            except psycopg2.errors.InsufficientPrivilege:
-                log.error(
-                    "%s: we may not: let the DBA run %s", name, setup.unpublish_sql(self.names, schema, table)
-                )
-            # Told last: until the table is out of the publication the department's updates fail.
-            self._break(name, error)
+        watching.look()
 
     def _notice(self, resource: str, text: str) -> None:
         log.warning("%s: %s", resource, text)

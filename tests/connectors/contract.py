@@ -126,7 +126,10 @@ class Station:
         told = [f"{len(keys)} of {len(held)} rows differ"]
         for key in sorted(keys, key=str)[:5]:
             told.append(f"{key}: captured {captured.get(key)}, held {held.get(key)}")
-            told += [f"  {row}" for row in sorted(rows, key=lambda row: row.identity) if row.key(KEY) == key]
+            changes = [
+                row for row in rows if row.resource == table and (row.op == "t" or row.key(KEY) == key)
+            ]
+            told += [f"  {row}" for row in sorted(changes, key=lambda row: row.identity)]
         return "\n".join(told)
 
 

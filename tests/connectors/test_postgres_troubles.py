@@ -107,6 +107,53 @@ def test_lost_key_never_stops_the_department(station: Station, database: Databas
     assert any(row.op == "t" and row.lane == Lane.SNAPSHOT for row in rows)
 
 
+ANEW = {
+    "dropped": ["DROP TABLE ledger", "CREATE TABLE ledger (id integer PRIMARY KEY, n integer, note text)"],
+    "swapped": [
+        "CREATE TABLE new (id integer PRIMARY KEY, n integer, note text)",
+        "ALTER TABLE ledger RENAME TO old",
+        "ALTER TABLE new RENAME TO ledger",
+    ],
+}
+
+
+@pytest.mark.parametrize("how", ANEW)
+def test_a_table_made_anew_is_read_anew(station: Station, database: Database, how: str) -> None:
+    """As nightly loads do it; what the stream brings after it is captured too."""
+    seed(database, 5)
+    station.connector.start()
+    station.wait("streaming")
+    database.transaction(["UPDATE ledger SET n = 1"])
+    station.settle()
+    database.transaction([*ANEW[how], "INSERT INTO ledger VALUES (3, 7, 'three'), (9, 7, 'nine')"])
+    station.settle()
+    database.transaction(["UPDATE ledger SET n = 8 WHERE id = 3"])
+    rows = station.settle()
+    assert any(row.values["n"] == "8" and row.lane == Lane.STREAM for row in rows)
+    assert "public.ledger is not published any more" in station.connector.said().replace('"', "")
+
+
+def test_a_table_made_anew_where_the_dba_publishes(station: Station, database: Database) -> None:
+    seed(database, 5)
+    database.transaction(
+        ["CREATE TABLE other (id integer PRIMARY KEY)", "CREATE PUBLICATION pub FOR TABLE ledger, other"]
+    )
+    database.transaction([f"SELECT pg_create_logical_replication_slot('s_{database.name}', 'pgoutput')"])
+    leave_to_the_dba(station, database)
+    station.resources["other"] = {"table": "other", "key": "id", "items": {"id": {}}}
+    station.write()
+    station.connector.start()
+    station.wait("streaming")
+    database.transaction([*ANEW["dropped"], "INSERT INTO ledger VALUES (3, 7, 'three')"])
+    station.wait('let the DBA run: ALTER PUBLICATION "pub" ADD TABLE "public"."ledger"; then restart')
+    database.transaction(["INSERT INTO other VALUES (1)"])
+    eventually(lambda: station.caught_up("other", ["id"]), "the other table goes on")
+    database.transaction(["ALTER PUBLICATION pub ADD TABLE ledger"])
+    station.connector.stop()
+    station.connector.start()
+    station.settle()
+
+
 def test_lost_slot(station: Station, database: Database) -> None:
     seed(database, 5)
     station.connector.start()
