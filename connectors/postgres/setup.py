@@ -108,8 +108,8 @@ def keyed(contract: Contract, tables: Mapping[str, Table]) -> dict[str, tuple[Ta
 def unpublished(connection: Connection, names: Names, tables: dict[str, tuple[Table, bool]]) -> list[str]:
     """The resources whose changes the log does not tell us: their tables are in no publication of ours."""
     published = {
-        has_key: _published(connection, name) or set()
-        for name, has_key in ((names.keyed, True), (names.inserts, False))
+        has_key: _published(connection, names.keyed if has_key else names.inserts) or set()
+        for has_key in {has_key for _, has_key in tables.values()}
     }
     return [name for name, (table, has_key) in tables.items() if table.sql not in published[has_key]]
 

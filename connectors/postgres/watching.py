@@ -59,16 +59,16 @@ class Watching:
         by_name = {(r.schema_name, r.table_name): name for name, r in self._contract.resources.items()}
         for schema, table in setup.keyless(self._connection, self._names):
             name = by_name.get((schema, table), table)
+            if name in self._keyless:
+                continue
+            self._keyless.add(name)
+            self._tables.pop(name, None)
             error = Terminal(
                 f"{schema}.{table} has lost its primary key, so the department's own updates of it fail "
                 "while they are published: it is taken out of the publication",
                 part=station,
                 remedy="restore the key, then restart the station: the table is read again",
             )
-            if name in self._keyless:
-                continue
-            self._keyless.add(name)
-            self._tables.pop(name, None)
             read_anew(self._state, name)
             try:
                 setup.unpublish(self._connection, self._names, schema, table)
@@ -86,9 +86,10 @@ class Watching:
         keyed = setup.keyed(self._contract, self._tables)
         for name in setup.unpublished(self._connection, self._names, keyed):
             table = self._tables.pop(name).sql
-            read_anew(self._state, name)
             if self._contract.source.managed:
+                # The start publishes it, and notes before that it must be read anew.
                 raise Transient(f"{name}: {table} is not published any more: starting over to read it anew")
+            read_anew(self._state, name)
             statements = setup.publication_sql(self._connection, self._names, {name: keyed[name]})
             error = Terminal(
                 f"{table} is not published any more: was it made anew? Its changes are not captured",

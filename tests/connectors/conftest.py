@@ -20,7 +20,7 @@ def address(servers: Settings) -> Callable[[str], str]:
 
 @pytest.fixture
 def database(servers: Settings, address: Callable[[str], str]) -> Iterator[Database]:
-    """With the table of tests.connectors.contract."""
+    """With the table of tests.connectors.station."""
     database = Database(servers, address)
     database.transaction(["CREATE TABLE ledger (id integer PRIMARY KEY, n integer, note text)"])
     yield database

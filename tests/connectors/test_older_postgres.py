@@ -12,10 +12,11 @@ import yaml
 from connectors.postgres.draft import draft
 from connectors.postgres.probe import probe
 from datarail.settings import Settings
-from tests.connectors.contract import ConnectorContract, Source, Station, department, seed
+from tests.connectors.contract import ConnectorContract
 from tests.connectors.databases import Database
 from tests.connectors.older_postgres import OlderPostgres, older_postgres
 from tests.connectors.running import eventually
+from tests.connectors.station import Source, Station, department, seed
 from tests.connectors.test_golden import GOLDEN, played
 
 

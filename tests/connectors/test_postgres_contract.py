@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from tests.connectors.contract import ConnectorContract, Source
+from tests.connectors.contract import ConnectorContract
 from tests.connectors.databases import Database
+from tests.connectors.station import Source
 
 
 class TestPostgres(ConnectorContract):

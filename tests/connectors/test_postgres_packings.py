@@ -17,10 +17,10 @@ from connectors.postgres import streaming
 from datarail.contract_file import read_contract
 from datarail.settings import Settings
 from datarail.train import Train
-from tests.connectors.contract import Station, department
 from tests.connectors.databases import Database
 from tests.connectors.raw import check_identities, fold, read_trains, rows_of
 from tests.connectors.running import eventually
+from tests.connectors.station import Station, department
 
 _MOST_BYTES = streaming.MOST_BYTES // 40
 _TABLES = [f"file{number:02d}" for number in range(20)]

@@ -18,10 +18,10 @@ from datarail.position import Lane
 from datarail.settings import Settings
 from datarail.train import Manifest
 from deploy import line
-from tests.connectors.contract import Station, Writer, check_counting, department, seed
 from tests.connectors.databases import Database
 from tests.connectors.raw import fold
 from tests.connectors.running import eventually
+from tests.connectors.station import Station, Writer, check_counting, department, seed
 
 
 @pytest.fixture
