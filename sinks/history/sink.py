@@ -51,13 +51,23 @@ class HistorySink(PlannedSink):
 
     @property
     def flush_every(self) -> float:
-        every = super().flush_every
-        return SHOWN if self._light and every == self.landing.fresh else every
+        return SHOWN if self._waits_shown else super().flush_every
+
+    @property
+    def late(self) -> bool:
+        return super().late and not self._waits_shown
 
     def flush(self) -> dict[tuple[str, int], Mark]:
         marks = super().flush()
         self._unshown, self._all_small = [], True
         return marks
+
+    @property
+    def _waits_shown(self) -> bool:
+        """Whether what is buffered can wait, since it is shown. A flush of many tables on busy cores
+        takes seconds, and what comes next is late by that: to land it soon for it would make the next
+        one late too, and so on."""
+        return self._light and not (self._buffer and self._late > CATCHING_UP)
 
     @property
     def _light(self) -> bool:

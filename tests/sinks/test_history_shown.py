@@ -19,6 +19,7 @@ from sinks.history import sink as history_sink
 from sinks.history.arriving import TABLE
 from sinks.history.query import versions
 from sinks.history.sink import HistorySink
+from sinks.lateness import CATCHING_UP
 from sinks.port import Arrival, Early
 
 VALUES: dict[str, tuple[pa.DataType, Any]] = {
@@ -150,6 +151,22 @@ def test_what_the_memory_lost_lands_all_the_same(servers: Settings) -> None:
     assert told(servers, maker.station, "1") == []
     sink.flush()
     assert len(told(servers, maker.station, "1")) == 1
+    sink.close()
+
+
+def test_what_a_long_flush_made_late_waits_all_the_same(servers: Settings) -> None:
+    """Else it would land soon for being late, in as many inserts, and make the next rows late too."""
+    maker = Maker(new_station())
+    sink = opened(servers, maker)
+    now = time.time_ns() // 1000
+    sink.write([small(maker.arrival([replace(person(1), commit=now - 3_000_000)]))])
+    assert sink.show()
+    assert sink.flush_every == history_sink.SHOWN and not sink.late
+    sink.flush()
+    # This late it is not what is new: it was an outage.
+    sink.write([small(maker.arrival([replace(person(1), commit=now - 9_000_000)]))])
+    assert sink.late and sink.flush_every == CATCHING_UP
+    sink.flush()
     sink.close()
 
 
