@@ -67,6 +67,10 @@ class Backlog:
                     cursor.execute("COMMIT")
             cursor.execute("SET synchronous_commit = on")
             cursor.execute("SELECT pg_switch_wal()")
+            # Nor is what the writing leaves to do for the source, which would come at any moment after.
+            cursor.execute("SELECT pg_stat_force_next_flush()")  # or it is counted after the vacuum
+            cursor.execute(f"VACUUM (ANALYZE) {', '.join(table.name for table in self.tables)}")
+            cursor.execute("CHECKPOINT")
         return done
 
     def _next(self) -> WideTable:

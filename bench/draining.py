@@ -78,11 +78,6 @@ def drain(
             began = time.monotonic()
             rows = write(connection, changes, each)
             say(f"  {rows:,} changes committed in {time.monotonic() - began:.1f} s")
-            with connection.cursor() as cursor:
-                # What the writing leaves to do for the source is part of the writing.
-                cursor.execute("SELECT pg_stat_force_next_flush()")  # or it is counted after the vacuum
-                cursor.execute(f"VACUUM (ANALYZE) {', '.join(table.name for table in rail.tables)}")
-                cursor.execute("CHECKPOINT")
         time.sleep(1)
         with Usage(rail.settings) as usage:
             at = rail.resume()

@@ -107,7 +107,7 @@ class PlannedSink:
         self._durable: dict[Place, Mark] = {}  # of what was flushed
         self._buffer: list[Arrival] = []
         self._rows = self._bytes = 0
-        self._late = 0.0  # of the first that is buffered
+        self._late = 0.0  # of the first that is buffered; 0 with none
         self._planned: tuple[str, list[Range]] | None = None
         self._sure = False  # the plan is known to be written, and the only one for its offsets
         self._shaken = False
@@ -139,11 +139,11 @@ class PlannedSink:
     @property
     def flush_every(self) -> float:
         """Seconds to wait from the first unflushed row."""
-        return flush_after(self._late, self.landing.fresh) if self._buffer else self.landing.fresh
+        return flush_after(self._late, self.landing.fresh)
 
     @property
     def late(self) -> bool:
-        return bool(self._buffer) and self._late > self.landing.fresh
+        return self._late > self.landing.fresh
 
     def flush(self) -> dict[Place, Mark]:
         if not self._buffer:
@@ -162,7 +162,7 @@ class PlannedSink:
             self._shaken = True
             raise
         self._durable |= marks
-        self._buffer, self._rows, self._bytes = [], 0, 0
+        self._buffer, self._rows, self._bytes, self._late = [], 0, 0, 0.0
         self._planned, self._sure, self._shaken = None, False, False
         return marks
 

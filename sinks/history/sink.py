@@ -67,7 +67,7 @@ class HistorySink(PlannedSink):
         """Whether what is buffered can wait, since it is shown. A flush of many tables on busy cores
         takes seconds, and what comes next is late by that: to land it soon for it would make the next
         one late too, and so on."""
-        return self._light and not (self._buffer and self._late > CATCHING_UP)
+        return self._light and self._late <= CATCHING_UP
 
     @property
     def _light(self) -> bool:
