@@ -13,11 +13,11 @@ from bench.report import Report
 class Size:
     """rows: of all tables together before the first change; changes: of one backlog; runs: repeats.
 
-    warming_seconds: of a light load before the first backlog.
+    warming_seconds: of a light load on a line before anything is measured there.
     seconds: of one latency run, after so many to warm_up; rates: of those, rows a second and rows a commit.
     transactions: rows in one, each a backlog of its own.
     steady_…: of the search for the highest rate: seconds of a load, the first and the most tried in
-    rows/s, how often what is in between is halved.
+    rows/s, how often what is in between is halved, how often a load is tried before it is too much.
     outage_seconds, outage_rate: how long a part is stopped, under how many rows/s; outages: which.
     pressure_seconds: of a load twice as fast as the sinks.
     growth_…: what is varied; growth_runs: repeats of each.
@@ -36,6 +36,7 @@ class Size:
     steady_halvings: int = 3
     steady_first: float = 2000.0
     steady_most: float = 128_000.0
+    steady_tries: int = 2
     outage_seconds: float = 30.0
     outage_rate: float = 1000.0
     outages: tuple[str, ...] = ("sink-history", "streams")
@@ -58,6 +59,7 @@ QUICK = Size(
     transactions=(),
     steady_seconds=4.0,
     steady_halvings=0,
+    steady_tries=1,
     steady_first=4000.0,
     steady_most=4000.0,
     outage_seconds=5.0,

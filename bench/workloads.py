@@ -23,10 +23,7 @@ Step = Callable[[Bench, Rail, Backlog, str], None]
 
 
 def drains(bench: Bench, rail: Rail, backlog: Backlog, name: str) -> None:
-    """Mixed backlogs, after a light load and one that warm up."""
-    say(f"{name}: warming up")
-    load(rail, backlog, WARMING_RATE, bench.size.warming_seconds)
-    draining.drain(rail, backlog, bench.size.changes // 4)
+    """Mixed backlogs."""
     for turn in range(bench.size.runs):
         say(f"{name}: draining a backlog of {bench.size.changes:,} changes, {turn + 1} of {bench.size.runs}")
         run = draining.drain(rail, backlog, bench.size.changes)
@@ -177,6 +174,9 @@ def _line(
         draining.tell(bench.report, f"{name}.snapshot", run)
         bench.details.drain(f"{name}.snapshot", run)
         backlog = Backlog(rail.tables, rail.rows)
+        say(f"{name}: warming up")
+        load(rail, backlog, WARMING_RATE, bench.size.warming_seconds)
+        draining.drain(rail, backlog, bench.size.changes // 4)
         for step in steps:
             step(bench, rail, backlog, name)
         rail.balance()

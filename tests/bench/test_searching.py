@@ -55,6 +55,17 @@ def test_a_rate_too_high_from_the_first_is_nought() -> None:
     assert search(lambda rate: False, 3, 1000.0, 9000.0) == 0
 
 
+def test_a_load_that_strangers_disturbed_once_is_tried_again() -> None:
+    asked: list[float] = []
+
+    def holds(rate: float) -> bool:
+        asked.append(rate)
+        return rate <= 2000 and asked.count(rate) == 2
+
+    assert search(holds, 0, 1000.0, 64_000.0, 2) == 2000
+    assert asked == [1000, 1000, 2000, 2000, 4000, 4000]
+
+
 def test_a_load_the_source_cannot_keep_is_no_success() -> None:
     ages = {"indicator": np.full(30, 20.0), "history": np.full(9, 80.0)}
     run = Latency(1000, 10_000, ages, {}, 10.0, {})
