@@ -10,6 +10,7 @@ import typer
 
 from connectors import control
 from connectors.postgres.session import without_password
+from datarail.cli.folder import running
 from datarail.cli.screen import JsonFlag, draw, out, print_json, say, show
 from datarail.cli.standing import Standing, resource_states, standing, wait_flowing
 from datarail.contract_file import read_contract, sound_stations
@@ -69,7 +70,7 @@ def status(as_json: JsonFlag = False) -> None:
 
 def pause(station: StationName, as_json: JsonFlag = False) -> None:
     """Stop reading a station; its place in the source is kept."""
-    settings = Settings.load()
+    settings = running()
     read_contract(_file(settings, station))
     control.pause(settings, station)
     # The connector looks at its mark about once a second; longer while it comes back to Kafka.
@@ -93,7 +94,7 @@ def resume(
     as_json: JsonFlag = False,
 ) -> None:
     """Go on reading a paused station where it stopped."""
-    settings = Settings.load()
+    settings = running()
     read_contract(_file(settings, station))
     if resnapshot:
         control.resnapshot(settings, station)
@@ -110,7 +111,7 @@ def detach(
     as_json: JsonFlag = False,
 ) -> None:
     """Leave a source for good: its slot and publications are dropped, what landed stays."""
-    settings = Settings.load()
+    settings = running()
     file = _file(settings, station)
     contract = read_contract(file)
     known = {part.name for part in line.parts(settings)}

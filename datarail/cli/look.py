@@ -10,6 +10,7 @@ import orjson
 import redis
 import typer
 
+from datarail.cli.folder import running
 from datarail.cli.screen import JsonFlag, draw, out, say, show
 from datarail.contract import Contract
 from datarail.contract_file import sound_stations
@@ -33,7 +34,7 @@ def subscribe(
     as_json: JsonFlag = False,
 ) -> None:
     """Print a clean topic's changes as they come, each once (--json: one JSON document a line)."""
-    subscription = Subscription(Settings.load(), topic, group=group, beginning=not latest, idle_seconds=idle)
+    subscription = Subscription(running(), topic, group=group, beginning=not latest, idle_seconds=idle)
     for count, delivery in enumerate(subscription, start=1):
         if as_json:
             typer.echo(orjson.dumps({"key": delivery.key, "value": delivery.value}).decode())
@@ -53,7 +54,7 @@ def lookup(
     as_json: JsonFlag = False,
 ) -> None:
     """One golden record: each field with its source and time."""
-    settings = Settings.load()
+    settings = running()
     themes = read_themes(settings.folder)
     if theme not in themes:
         raise Terminal(f"there is no theme store {theme}", remedy=f"one of {', '.join(themes)}")
@@ -87,7 +88,7 @@ def indicators(
     as_json: JsonFlag = False,
 ) -> None:
     """Real-time indicators as they stand."""
-    settings = Settings.load()
+    settings = running()
     contracts = _stations(settings)
     defined = read_indicators(settings.folder, contracts)
     if name is not None and name not in defined:
@@ -124,7 +125,7 @@ def history(
     as_json: JsonFlag = False,
 ) -> None:
     """Every change of one record, as written and as cleaned."""
-    settings = Settings.load()
+    settings = running()
     station, name = resolve(settings, resource)
     if at is not None:
         found = history_query.as_of(settings, station, name, key, at)
@@ -162,7 +163,7 @@ def quarantine(
     as_json: JsonFlag = False,
 ) -> None:
     """What is held and why: counts by rule, and the latest held changes."""
-    settings = Settings.load()
+    settings = running()
     station, name = resolve(settings, resource) if resource else ("", "")
     groups = quarantine_query.by_rule(settings, station, name)
     changes = quarantine_query.held(settings, station, name, rule=rule or "", limit=limit)

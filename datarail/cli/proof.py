@@ -9,6 +9,7 @@ import typer
 
 from connectors import registry
 from connectors.port import SourceRows
+from datarail.cli.folder import running
 from datarail.cli.screen import JsonFlag, draw, out, print_json, say, show
 from datarail.contract import Contract
 from datarail.contract_file import sound_stations
@@ -33,7 +34,7 @@ def audit(
     Works under load: the source is read in one snapshot, and what history is compared with is
     what that very snapshot could see.
     """
-    settings = Settings.load()
+    settings = running()
     late: list[str] = []
     contracts = sound_stations(settings.stations, lambda fault: late.append(f"not audited: {fault}"))
     if station is not None and station not in contracts:
@@ -72,19 +73,19 @@ def rebuild(
     as_json: JsonFlag = False,
 ) -> None:
     """Wipe a sink and fill it again, from Kafka or from history."""
-    settings = Settings.load()
     if sink not in SINKS:
         raise Terminal(f"there is no sink {sink}", remedy=f"one of {', '.join(SINKS)}")
+    settings = running()
     if not yes:
         typer.confirm(f"Wipe {sink} and fill it again?", abort=True, err=True)
     part = f"sink-{sink}"
-    running = part in {each.name for each in line.parts(settings)}
-    if running:
+    was_running = part in {each.name for each in line.parts(settings)}
+    if was_running:
         line.stop_part(settings, part)
     try:
         rebuild_sink(settings, sink, say)
     finally:
-        if running:
+        if was_running:
             line.start_part(settings, part)
     if as_json:
         print_json({"sink": sink, "state": "rebuilt"})

@@ -13,6 +13,7 @@ from urllib.request import urlopen
 from prometheus_client.parser import text_string_to_metric_families
 
 from connectors import control
+from datarail.cli.folder import down, is_down
 from datarail.contract import Contract
 from datarail.contract_file import sound_stations
 from datarail.errors import RailError
@@ -50,15 +51,18 @@ def standing(settings: Settings) -> Standing:
     found = Standing(line.parts(settings))
     stations = sound_stations(settings.stations, lambda fault: found.notes.append(f"left out: {fault}"))
     counts: dict[tuple[str, str], Totals] = {}
-    try:
-        counts = {(each.station, each.resource): each for each in totals(settings)}
-    except RailError as error:
-        found.notes.append(str(error))
     paused: set[str] = set()
-    try:
-        paused = control.paused(settings)
-    except RailError as error:
-        found.notes.append(str(error))
+    if is_down(settings):
+        found.notes.append(str(down(settings)))
+    else:
+        try:
+            counts = {(each.station, each.resource): each for each in totals(settings)}
+        except RailError as error:
+            found.notes.append(str(error))
+        try:
+            paused = control.paused(settings)
+        except RailError as error:
+            found.notes.append(str(error))
     freshness = _freshness(settings, found)
     for part in found.parts:
         if part.state not in ("RUNNING", "STOPPED") and (why := last_words(settings, part.name)):
