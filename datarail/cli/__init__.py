@@ -1,4 +1,8 @@
-"""The command line. Each command is a few lines over the part that does the work."""
+"""The command line. Each command is a few lines over the part that does the work.
+
+It imports that part itself: all parts together take more than a second, which --help, a mistake, or a
+command that needs a few of them, should not wait for.
+"""
 
 from __future__ import annotations
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from datarail.errors import Terminal
 from datarail.settings import Settings, embedded_ports
-from deploy import line
 
 
 def running() -> Settings:
@@ -18,6 +17,8 @@ def running() -> Settings:
 
 def is_down(settings: Settings) -> bool:
     """Whether the line's servers are the folder's own, and stopped."""
+    from deploy import line
+
     own = settings.kafka == f"127.0.0.1:{embedded_ports(settings.folder)['kafka']}"
     return settings.embedded and own and not line.parts(settings)
 

@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import time
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from connectors import control
-from connectors.postgres.session import without_password
 from datarail.cli.folder import running
 from datarail.cli.screen import JsonFlag, draw, out, print_json, say, show
-from datarail.cli.standing import Standing, resource_states, standing, wait_flowing
-from datarail.contract_file import read_contract, sound_stations
 from datarail.errors import Terminal, Transient
 from datarail.settings import Settings
-from deploy import line, sample_city
+
+if TYPE_CHECKING:
+    from datarail.cli.standing import Standing
 
 StationName = Annotated[str, typer.Argument(help="department.system, the name of its file in stations/.")]
 
@@ -26,6 +24,11 @@ def up(
     as_json: JsonFlag = False,
 ) -> None:
     """Start servers, sample departments and every station found; return when changes flow."""
+    from connectors.postgres.session import without_password
+    from datarail.cli.standing import wait_flowing
+    from datarail.contract_file import sound_stations
+    from deploy import line, sample_city
+
     settings = Settings.load()
     if settings.embedded:
         settings = line.up(settings, only_servers=True, progress=say)
@@ -58,18 +61,26 @@ def up(
 
 def down() -> None:
     """Stop every process of the line."""
+    from deploy import line
+
     line.down(Settings.load(), progress=say)
     say("The line is down.")
 
 
 def status(as_json: JsonFlag = False) -> None:
     """Parts and resources: what was captured, landed, quarantined, how fresh it is."""
+    from datarail.cli.standing import standing
+
     found = standing(Settings.load())
     show(found.document(), as_json, lambda: _draw_status(found))
 
 
 def pause(station: StationName, as_json: JsonFlag = False) -> None:
     """Stop reading a station; its place in the source is kept."""
+    from connectors import control
+    from datarail.cli.standing import resource_states
+    from datarail.contract_file import read_contract
+
     settings = running()
     read_contract(_file(settings, station))
     control.pause(settings, station)
@@ -94,6 +105,10 @@ def resume(
     as_json: JsonFlag = False,
 ) -> None:
     """Go on reading a paused station where it stopped."""
+    from connectors import control
+    from datarail.contract_file import read_contract
+    from deploy import line
+
     settings = running()
     read_contract(_file(settings, station))
     if resnapshot:
@@ -111,6 +126,10 @@ def detach(
     as_json: JsonFlag = False,
 ) -> None:
     """Leave a source for good: its slot and publications are dropped, what landed stays."""
+    from connectors import control
+    from datarail.contract_file import read_contract
+    from deploy import line
+
     settings = running()
     file = _file(settings, station)
     contract = read_contract(file)

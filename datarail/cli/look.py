@@ -4,25 +4,18 @@ from __future__ import annotations
 
 import json
 from datetime import datetime
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import orjson
-import redis
 import typer
 
 from datarail.cli.folder import running
 from datarail.cli.screen import JsonFlag, draw, out, say, show
-from datarail.contract import Contract
-from datarail.contract_file import sound_stations
 from datarail.errors import Terminal
-from datarail.indicators import read_indicators
 from datarail.settings import Settings
-from datarail.subscriber import Subscription
-from datarail.themes import read_themes
-from sinks.history import query as history_query
-from sinks.indicators import query as indicators_query
-from sinks.quarantine import query as quarantine_query
-from sinks.themes import lookup as themes_lookup
+
+if TYPE_CHECKING:
+    from datarail.contract import Contract
 
 
 def subscribe(
@@ -34,6 +27,8 @@ def subscribe(
     as_json: JsonFlag = False,
 ) -> None:
     """Print a clean topic's changes as they come, each once (--json: one JSON document a line)."""
+    from datarail.subscriber import Subscription
+
     subscription = Subscription(running(), topic, group=group, beginning=not latest, idle_seconds=idle)
     for count, delivery in enumerate(subscription, start=1):
         if as_json:
@@ -54,6 +49,11 @@ def lookup(
     as_json: JsonFlag = False,
 ) -> None:
     """One golden record: each field with its source and time."""
+    import redis
+
+    from datarail.themes import read_themes
+    from sinks.themes import lookup as themes_lookup
+
     settings = running()
     themes = read_themes(settings.folder)
     if theme not in themes:
@@ -88,6 +88,11 @@ def indicators(
     as_json: JsonFlag = False,
 ) -> None:
     """Real-time indicators as they stand."""
+    import redis
+
+    from datarail.indicators import read_indicators
+    from sinks.indicators import query as indicators_query
+
     settings = running()
     contracts = _stations(settings)
     defined = read_indicators(settings.folder, contracts)
@@ -125,6 +130,8 @@ def history(
     as_json: JsonFlag = False,
 ) -> None:
     """Every change of one record, as written and as cleaned."""
+    from sinks.history import query as history_query
+
     settings = running()
     station, name = resolve(settings, resource)
     if at is not None:
@@ -163,6 +170,8 @@ def quarantine(
     as_json: JsonFlag = False,
 ) -> None:
     """What is held and why: counts by rule, and the latest held changes."""
+    from sinks.quarantine import query as quarantine_query
+
     settings = running()
     station, name = resolve(settings, resource) if resource else ("", "")
     groups = quarantine_query.by_rule(settings, station, name)
@@ -199,6 +208,8 @@ def _reasons(findings: list[dict[str, str]]) -> str:
 
 
 def _stations(settings: Settings) -> dict[str, Contract]:
+    from datarail.contract_file import sound_stations
+
     return sound_stations(settings.stations, lambda fault: say(f"✗ left out: {fault}"))
 
 

@@ -3,25 +3,19 @@
 from __future__ import annotations
 
 import time
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from connectors import registry
-from connectors.port import SourceRows
 from datarail.cli.folder import running
 from datarail.cli.screen import JsonFlag, draw, out, print_json, say, show
-from datarail.contract import Contract
-from datarail.contract_file import sound_stations
 from datarail.errors import Terminal
 from datarail.settings import Settings
-from deploy import line
-from sinks import audit as landed_audit
-from sinks.drain import wait_until_landed
-from sinks.ledger.cut import take_cut, totals_at
-from sinks.ledger.query import Totals
-from sinks.rebuild import rebuild as rebuild_sink
-from sinks.registry import SINKS
+
+if TYPE_CHECKING:
+    from connectors.port import SourceRows
+    from datarail.contract import Contract
+    from sinks.ledger.query import Totals
 
 
 def audit(
@@ -34,6 +28,11 @@ def audit(
     Works under load: the source is read in one snapshot, and what history is compared with is
     what that very snapshot could see.
     """
+    from connectors import registry
+    from datarail.contract_file import sound_stations
+    from sinks.drain import wait_until_landed
+    from sinks.ledger.cut import take_cut, totals_at
+
     settings = running()
     late: list[str] = []
     contracts = sound_stations(settings.stations, lambda fault: late.append(f"not audited: {fault}"))
@@ -68,11 +67,15 @@ def audit(
 
 
 def rebuild(
-    sink: Annotated[str, typer.Argument(help=", ".join(SINKS))],
+    sink: Annotated[str, typer.Argument(help="As `datarail status` names it, without sink-.")],
     yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
     as_json: JsonFlag = False,
 ) -> None:
     """Wipe a sink and fill it again, from Kafka or from history."""
+    from deploy import line
+    from sinks.rebuild import rebuild as rebuild_sink
+    from sinks.registry import SINKS
+
     if sink not in SINKS:
         raise Terminal(f"there is no sink {sink}", remedy=f"one of {', '.join(SINKS)}")
     settings = running()
@@ -99,6 +102,8 @@ def _compare(
     sources: dict[tuple[str, str], SourceRows],
     ledger: list[Totals],
 ) -> list[dict[str, Any]]:
+    from sinks import audit as landed_audit
+
     sums = {(each.station, each.resource): each for each in ledger}
     found = []
     for (station, resource), rows in sources.items():

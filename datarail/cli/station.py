@@ -4,19 +4,17 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 from urllib.parse import unquote, urlsplit
 
 import typer
 
-from connectors import registry
 from datarail.cli.screen import JsonFlag, draw, out, print_json, say, show
-from datarail.contract import Contract
-from datarail.contract_file import expand, read_contract, read_secret, read_stations
 from datarail.errors import ContractError, Terminal
-from datarail.indicators import read_indicators
 from datarail.settings import Settings
-from datarail.themes import read_themes, unknown_fields
+
+if TYPE_CHECKING:
+    from datarail.contract import Contract
 
 
 def attach(
@@ -30,6 +28,9 @@ def attach(
     as_json: JsonFlag = False,
 ) -> None:
     """Look at a source, say whether and how it can be attached, and draft its contract."""
+    from connectors import registry
+    from datarail.contract_file import read_contract
+
     settings = Settings.load()
     file = settings.stations / f"{department}.{system}.yaml"
     if file.exists() and not replace:
@@ -64,6 +65,9 @@ def check(
     as_json: JsonFlag = False,
 ) -> None:
     """Tell what is wrong with contracts and indicators, without starting anything."""
+    from datarail.contract_file import read_contract, read_stations
+    from datarail.indicators import read_indicators
+
     settings = Settings.load()
     files = [settings.stations / f"{station}.yaml"] if station else sorted(settings.stations.glob("*.yaml"))
     faults: list[str] = []
@@ -111,6 +115,10 @@ def check(
 
 
 def _faults(settings: Settings, contract: Contract) -> list[str]:
+    from connectors import registry
+    from datarail.contract_file import expand, read_secret
+    from datarail.themes import read_themes, unknown_fields
+
     found: list[str] = []
     try:
         expand(contract.source.url)
