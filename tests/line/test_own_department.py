@@ -179,8 +179,9 @@ def test_after_a_lost_slot_every_table_is_read_again(city: City, civil: Departme
     with contextlib.suppress(RailError):  # it ends at once
         line.start_part(city.settings, connector)
     until(lambda: any("resume STATION --resnapshot" in note for note in city.json("status")["notes"]), city)
+    before = civil.rows()["wedding"]["captured"]
     city.json("resume", STATION, "--resnapshot")
-    civil.wait("wedding", civil.rows()["wedding"]["captured"] + 500)
+    civil.wait("wedding", before + 500)
     document = city.audit(120)
     assert document["balanced"], json.dumps(document, indent=1, ensure_ascii=False)
     assert [change["op"] for change in city.json("history", f"{STATION}.wedding", "8")["changes"]][-1] == "t"
