@@ -103,6 +103,13 @@ class Settings(BaseModel):
         return _environment_file(self.folder)
 
     @property
+    def served_here(self) -> bool:
+        """Whether every server it names is the folder's own, which `datarail up` starts."""
+        own = _own_servers(self.folder)
+        named = (self.kafka, self.redis, self.clickhouse.url)
+        return self.embedded and named == (own["kafka"], own["redis"], ClickHouse(**own["clickhouse"]).url)
+
+    @property
     def kafka_access(self) -> KafkaAccess:
         """What Kafka's clients are given."""
         return KafkaAccess(self.kafka, self.kafka_security)
@@ -111,13 +118,7 @@ class Settings(BaseModel):
     def load(cls, folder: Path | None = None) -> Settings:
         """Read the settings of a working folder; raises ContractError naming file and field."""
         folder = (folder or Path(os.environ.get("DATARAIL_FOLDER", "."))).resolve()
-        ports = embedded_ports(folder)
-        values: dict[str, Any] = {
-            "kafka": f"127.0.0.1:{ports['kafka']}",
-            "clickhouse": {"tcp_port": ports["clickhouse_tcp"], "http_port": ports["clickhouse_http"]},
-            "redis": f"redis://127.0.0.1:{ports['redis']}/0",
-            "metrics_port": ports["metrics"],
-        }
+        values = _own_servers(folder) | {"metrics_port": embedded_ports(folder)["metrics"]}
         file = folder / "datarail.yaml"
         if file.exists():
             values |= yaml.safe_load(file.read_text(encoding="utf-8")) or {}
@@ -165,6 +166,16 @@ def _filled(block: str, given: dict[str, Any], file: Path) -> dict[str, Any]:
 
 def _environment_file(folder: Path) -> Path:
     return folder / ".datarail" / "secrets" / "environment.json"
+
+
+def _own_servers(folder: Path) -> dict[str, Any]:
+    """The embedded servers, as datarail.yaml would name them."""
+    ports = embedded_ports(folder)
+    return {
+        "kafka": f"127.0.0.1:{ports['kafka']}",
+        "clickhouse": {"tcp_port": ports["clickhouse_tcp"], "http_port": ports["clickhouse_http"]},
+        "redis": f"redis://127.0.0.1:{ports['redis']}/0",
+    }
 
 
 def embedded_ports(folder: Path) -> dict[str, int]:

@@ -2,25 +2,30 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
 from datarail.errors import Terminal
-from datarail.settings import Settings, embedded_ports
+from datarail.settings import Settings
+
+if TYPE_CHECKING:
+    from deploy.line import Part
 
 
 def running() -> Settings:
     """The folder's settings. Raises Terminal where its line is down: each client would find so by
     itself, some after ten seconds, and say it in words of its own."""
+    from deploy import line
+
     settings = Settings.load()
-    if is_down(settings):
+    if is_down(settings, line.parts(settings)):
         raise down(settings)
     return settings
 
 
-def is_down(settings: Settings) -> bool:
-    """Whether the line's servers are the folder's own, and stopped."""
-    from deploy import line
-
-    own = settings.kafka == f"127.0.0.1:{embedded_ports(settings.folder)['kafka']}"
-    return settings.embedded and own and not line.parts(settings)
+def is_down(settings: Settings, parts: Sequence[Part]) -> bool:
+    """Whether all servers are the folder's own, and stopped. parts: the processes there are."""
+    return settings.served_here and not parts
 
 
 def down(settings: Settings) -> Terminal:

@@ -52,7 +52,7 @@ def standing(settings: Settings) -> Standing:
     stations = sound_stations(settings.stations, lambda fault: found.notes.append(f"left out: {fault}"))
     counts: dict[tuple[str, str], Totals] = {}
     paused: set[str] = set()
-    if is_down(settings):
+    if is_down(settings, found.parts):
         found.notes.append(str(down(settings)))
     else:
         try:

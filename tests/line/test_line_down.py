@@ -11,6 +11,7 @@ from test_waiting import CONTRACT
 from datarail.cli import app
 from datarail.cli.folder import is_down
 from datarail.settings import Settings
+from deploy import line
 
 
 @pytest.fixture
@@ -59,13 +60,16 @@ def test_status_shows_what_there_is(folder: Path, capsys: pytest.CaptureFixture[
 
 
 def test_servers_of_others_are_asked(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert is_down(Settings.load())
-    monkeypatch.setenv("DATARAIL_KAFKA", "127.0.0.1:1")
-    assert not is_down(Settings.load())
-    monkeypatch.delenv("DATARAIL_KAFKA")
-    (folder / "datarail.yaml").write_text("embedded: false\n")
-    assert not is_down(Settings.load())
+    assert is_down(Settings.load(), [])
+    for name, address in (("DATARAIL_KAFKA", "127.0.0.1:1"), ("DATARAIL_REDIS", "redis://127.0.0.1:1/0")):
+        with monkeypatch.context() as other:
+            other.setenv(name, address)
+            assert not is_down(Settings.load(), [])
+    for text in ("embedded: false\n", "clickhouse: {tcp_port: 1, http_port: 2}\n"):
+        (folder / "datarail.yaml").write_text(text)
+        assert not is_down(Settings.load(), [])
 
 
 def test_a_line_that_runs_is_not_down(servers: Settings) -> None:
-    assert not is_down(servers)
+    assert servers.served_here
+    assert not is_down(servers, line.parts(servers))
